@@ -1,0 +1,60 @@
+"""Errors that a user can act on: one line that says what went wrong, where, and what to do.
+
+AccelkitError
+├── MissingPackage    an optional package is needed; the message names the extra to install
+├── ToolchainError    tritonserver, perf_analyzer or libpython cannot be had or is damaged
+├── ModelError        a model, a checkpoint, an image or a data file is unusable
+├── ConfigError       a config.pbtxt, a repository or an option is wrong
+├── ServerError       a server did not start, failed to load a model, or died; carries the tail of its log
+├── RequestError      a server refused a request
+├── MeasureError      a measurement could not be made or is not to be believed
+└── LessonError       a lesson failed or is not in the form that lessons have
+"""
+
+from __future__ import annotations
+
+
+class AccelkitError(Exception):
+    """Base of every error that is the user's to fix; the command line prints it and exits with 2."""
+
+    exit_code = 2
+
+
+class MissingPackage(AccelkitError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'accelkit[{extra}]'")
+        self.package = package
+
+
+class ToolchainError(AccelkitError):
+    """The pinned tritonserver or perf_analyzer cannot be had on this machine, or its copy is damaged."""
+
+
+class ModelError(AccelkitError):
+    """A model, checkpoint, image or data file is unusable."""
+
+
+class ConfigError(AccelkitError):
+    """A config.pbtxt, a model repository or an option is wrong."""
+
+
+class ServerError(AccelkitError):
+    """A server did not start, failed to load a model, or died."""
+
+    def __init__(self, message: str, log_tail: str = ""):
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class RequestError(AccelkitError):
+    """A server refused a request."""
+
+
+class MeasureError(AccelkitError):
+    """A measurement could not be made or is not to be believed."""
+
+
+class LessonError(AccelkitError):
+    """A lesson failed, or is not in the form that lessons have."""
