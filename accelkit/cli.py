@@ -1,0 +1,240 @@
+"""The command line: every command prints what a person reads, or JSON where a program may read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from accelkit.errors import AccelkitError, ConfigError
+
+DEFAULT_BUILD = Path("build")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+model_option = click.option("--model", "model_name", default="text_recognition", show_default=True, help="Model to use.")
+variant_option = click.option("--variant", default=None, help="Variant of the model  [default: the model's smallest].")
+
+
+def show(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="accelkit")
+def cli() -> None:
+    """Take one model down every acceleration path of Triton Inference Server and prove which of them help here."""
+
+
+@cli.command()
+@json_option
+@click.option("--repair", is_flag=True, help="Fetch the server and the load generator again.")
+def doctor(as_json: bool, repair: bool) -> None:
+    """Check this machine; the output is what a bug report needs."""
+    from accelkit import doctor as module
+    from accelkit import machine, toolchain
+
+    if repair:
+        toolchain.repair()
+    found = machine.probe()
+    checks = module.checks(found)
+    if as_json:
+        show({"machine": found.as_dict(), "checks": [vars(check) for check in checks]})
+    else:
+        click.echo(module.text(found, checks))
+    if any(check.state == "missing" for check in checks):
+        sys.exit(2)
+
+
+@cli.command()
+@json_option
+def paths(as_json: bool) -> None:
+    """List the acceleration paths and say which of them this machine can take."""
+    from accelkit import machine
+    from accelkit import paths as module
+
+    found = machine.probe()
+    rows = [
+        {"path": name, "backend": path.BACKEND, "needs": path.NEEDS, "unavailable": path.unavailable(found)}
+        for name, path in ((name, module.get(name)) for name in module.names())
+    ]
+    if as_json:
+        return show(rows)
+    width = max(len(row["path"]) for row in rows)
+    for row in rows:
+        click.echo(f"{row['path']:<{width}}  {'ready' if row['unavailable'] is None else 'not here: ' + row['unavailable']}")
+
+
+@cli.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def models(context: click.Context, as_json: bool) -> None:
+    """List the models and their variants, or import a checkpoint of your own."""
+    if context.invoked_subcommand:
+        return
+    from accelkit import models as module
+
+    if as_json:
+        return show({name: list(variants) for name, variants in module.names().items()})
+    for name, variants in module.names().items():
+        click.echo(f"{name}: {', '.join(variants)}")
+
+
+@models.command("import")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--name", default=None, help="Name of the new variant  [default: the file's name].")
+def models_import(checkpoint: Path, name: str | None) -> None:
+    """Import a text recognition CHECKPOINT (.pth or .safetensors) as a variant of its own."""
+    from accelkit.models.text_recognition.import_checkpoint import import_checkpoint
+
+    name = name or checkpoint.stem
+    stored = import_checkpoint(checkpoint, name)
+    click.echo(f"imported as variant {name} ({stored}); use it with --variant {name}")
+
+
+@cli.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--path", "path_name", default="onnxruntime-cpu", show_default=True, help="Acceleration path to serve through.")
+@variant_option
+@click.option("--url", default=None, help="gRPC address of a running server instead of a server of our own.")
+@json_option
+def recognize(images: tuple[Path, ...], path_name: str, variant: str | None, url: str | None, as_json: bool) -> None:
+    """Read the word in each picture IMAGES through a real Triton server."""
+    from accelkit.recognize import recognize as run
+
+    words = run(images, path_name=path_name, variant=variant, url=url)
+    if as_json:
+        return show([{"image": str(image), "word": word} for image, word in zip(images, words, strict=True)])
+    for image, word in zip(images, words, strict=True):
+        click.echo(f"{image}: {word}")
+
+
+@cli.command()
+@click.argument("path_name", metavar="PATH")
+@model_option
+@variant_option
+@click.option("--repository", type=click.Path(path_type=Path), default=Path("model_repository"), show_default=True, help="Model repository to write to.")
+@json_option
+def build(path_name: str, model_name: str, variant: str | None, repository: Path, as_json: bool) -> None:
+    """Build the model for PATH and put it into a model repository with its config.pbtxt."""
+    from accelkit import models as model_table
+    from accelkit import paths as path_table
+
+    built = path_table.place(path_table.get(path_name), model_table.get(model_name, variant), repository)
+    if as_json:
+        return show({"directory": str(built.directory), "files": [str(file) for file in built.files], "seconds": built.seconds, "size_mb": built.size_mb})
+    click.echo(f"{built.directory}: {', '.join(file.name for file in built.files)} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
+
+
+@cli.command()
+@click.option("--repository", type=click.Path(path_type=Path), default=Path("model_repository"), show_default=True, help="Model repository to serve.")
+@click.option("--mode", type=click.Choice(["embedded", "container"]), default="embedded", show_default=True, help="Server out of the wheel, or NVIDIA's image.")
+@click.option("--http-port", type=int, default=None, help="Fixed HTTP port  [default: a free one].")
+@click.option("--grpc-port", type=int, default=None, help="Fixed gRPC port  [default: a free one].")
+@click.option("--metrics-port", type=int, default=None, help="Fixed metrics port  [default: a free one].")
+def serve(repository: Path, mode: str, http_port: int | None, grpc_port: int | None, metrics_port: int | None) -> None:
+    """Serve a model repository in the foreground until Ctrl-C."""
+    from accelkit.serve import serve as run
+
+    run(repository, mode=mode, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, echo=click.echo)
+
+
+@cli.command()
+@click.argument("path_name", metavar="PATH")
+@model_option
+@variant_option
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request.")
+@click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Clients that keep one request each in flight.")
+@click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="Protocol of the requests.")
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "bench", show_default=True, help="Folder for the result and the raw exports.")
+@json_option
+def bench(path_name: str, model_name: str, variant: str | None, batch: int, concurrency: int, protocol: str, out: Path, as_json: bool) -> None:
+    """Prove one PATH right, then measure it with perf_analyzer against the baseline."""
+    names = list(dict.fromkeys(["onnxruntime-cpu", path_name]))
+    measured(names, model_name, variant, batch, concurrency, protocol, out, as_json)
+
+
+@cli.command()
+@click.option("--path", "path_names", multiple=True, help="Path to compare; repeat for several  [default: every path].")
+@model_option
+@variant_option
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request.")
+@click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Clients that keep one request each in flight.")
+@click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="Protocol of the requests.")
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "compare", show_default=True, help="Folder for the results and the raw exports.")
+@json_option
+def compare(path_names: tuple[str, ...], model_name: str, variant: str | None, batch: int, concurrency: int, protocol: str, out: Path, as_json: bool) -> None:
+    """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row."""
+    measured(list(path_names) or None, model_name, variant, batch, concurrency, protocol, out, as_json)
+
+
+def measured(names: list[str] | None, model_name: str, variant: str | None, batch: int, concurrency: int, protocol: str, out: Path, as_json: bool) -> None:
+    """Compare the named paths and print the rows."""
+    from accelkit import models as model_table
+    from accelkit.comparison import compare as run
+    from accelkit.measure import result as results_module
+    from accelkit.measure.bench import Load
+    from accelkit.report import table
+
+    load = Load(batch=batch, concurrency=concurrency, protocol=protocol)
+    results = run(model_table.get(model_name, variant), names, load=load, out=out, progress=not as_json)
+    results_module.write(out / "results.json", results)
+    show([result.as_dict() for result in results]) if as_json else click.echo(table(results))
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--run", "execute", is_flag=True, help="Execute the lessons NAMES (all if none is named) and check them.")
+@click.option("--record", is_flag=True, help="Execute the lessons NAMES and write them back with their outputs.")
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "tour", show_default=True, help="Folder for the executed lessons.")
+@json_option
+def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_json: bool) -> None:
+    """List the lessons, execute them, or record them anew."""
+    from accelkit import lessons as module
+
+    module.command(list(names), execute=execute, record=record, out=out, as_json=as_json, echo=click.echo)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD, show_default=True, help="Folder for everything that is made.")
+def tour(out: Path) -> None:
+    """Run everything: set-up check, models, every lesson, the comparison and the report."""
+    from accelkit.tour import tour as run
+
+    sys.exit(run(out, echo=click.echo))
+
+
+@cli.command()
+@click.option("--results", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "compare" / "results.json", show_default=True, help="Results to show.")
+@click.option("--summary", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "tour" / "summary.json", show_default=True, help="Summary of the lessons, if there is one.")
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "report" / "index.html", show_default=True, help="HTML file to write.")
+def report(results: Path, summary: Path, out: Path) -> None:
+    """Write the HTML report of the last comparison and print its table."""
+    from accelkit import report as module
+    from accelkit.measure import result as results_module
+
+    if not results.exists():
+        raise ConfigError(f"no results at {results}: run `accelkit compare` first, or name a file with --results")
+    rows = results_module.read(results)
+    lessons_summary = json.loads(summary.read_text()) if summary.exists() else None
+    click.echo(module.table(rows))
+    click.echo(f"report: {module.html(rows, lessons_summary, out)}")
+
+
+def main() -> None:
+    """Run the command line: a user's error is one line and exit code 2, never a traceback."""
+    try:
+        cli(prog_name="accelkit")
+    except AccelkitError as error:
+        click.echo(f"accelkit: error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"accelkit: error: {where}{error.strerror or error}", err=True)
+        sys.exit(2)
