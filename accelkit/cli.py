@@ -137,7 +137,7 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
 @click.option("--metrics-port", type=int, default=None, help="Fixed metrics port  [default: a free one].")
 def serve(repository: Path, mode: str, http_port: int | None, grpc_port: int | None, metrics_port: int | None) -> None:
     """Serve a model repository in the foreground until Ctrl-C."""
-    from accelkit.serve import serve as run
+    from accelkit.serving.foreground import serve as run
 
     run(repository, mode=mode, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, echo=click.echo)
 

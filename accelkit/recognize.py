@@ -1,0 +1,37 @@
+"""Read the words in picture files through a served model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def recognize(
+    images: Sequence[Path], *, path_name: str = "onnxruntime-cpu", variant: str | None = None, url: str | None = None
+) -> list[str]:
+    """Read one word from each picture, in order.
+
+    Starts an embedded server for the path, or uses the running one at `url` (gRPC host:port), whose model must bear the name that
+    the path's config gives it. Raises ModelError for a file that is no picture, ServerError and RequestError from serving.
+    """
+    from accelkit import models, paths
+    from accelkit.serving import Server
+
+    model = models.get("text_recognition", variant)
+    path = paths.get(path_name)
+    inputs = model.preprocess([model.open(image) for image in images])
+    with tempfile.TemporaryDirectory(prefix="accelkit-") as folder:
+        name = path.config(model).name
+        if url is None:
+            paths.place(path, model, Path(folder))
+            server = Server(Path(folder), models=[name])
+        else:
+            server = Server(Path(folder), mode="remote", url=url, models=[name])
+        with server:
+            batch = max(1, int(server.config(name)["max_batch_size"]))
+            words: list[str] = []
+            for start in range(0, len(inputs), batch):
+                outputs = server.infer(name, {model.inputs[0].name: inputs[start : start + batch]})
+                words += model.decode(outputs[model.outputs[0].name])
+    return words

@@ -1,0 +1,37 @@
+"""Serve a repository in the foreground, as `accelkit serve` does."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from accelkit.errors import ServerError
+from accelkit.serving import Server
+
+
+def serve(
+    repository: Path,
+    *,
+    mode: str = "embedded",
+    http_port: int | None = None,
+    grpc_port: int | None = None,
+    metrics_port: int | None = None,
+    echo: Callable[[str], object] = print,
+) -> None:
+    """Start a server, print its URLs, and stop it cleanly on Ctrl-C or SIGTERM; ServerError if it dies meanwhile."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with Server(repository, mode=mode, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port) as server:
+        echo(f"Triton {server.version} ({server.mode}) serves {repository}")
+        echo(f"  HTTP     http://{server.http}")
+        echo(f"  gRPC     {server.grpc}")
+        echo(f"  metrics  http://{server.metrics}/metrics")
+        echo(f"  log      {server.log}")
+        echo("Ctrl-C stops it.")
+        while not stop.wait(1.0):
+            if not server.ready():
+                raise ServerError(f"the server of {repository} died: see {server.log}", server.log_tail())
+    echo("stopped")

@@ -1,0 +1,37 @@
+"""The whole tour: check the machine, fetch the tools, run every lesson, compare every path, write the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def run(out: Path, echo: Callable[[str], object] = print) -> int:
+    """Run the tour, writing under `out`; 0 when every lesson passed and no path failed, else 1."""
+    from accelkit import doctor, lessons, machine, models, report, toolchain
+    from accelkit.comparison import compare
+    from accelkit.measure import result
+
+    started = time.monotonic()
+    found = machine.probe()
+    echo(f"machine: {found.line()}")
+    toolchain.ensure()
+    for check in doctor.checks(found):
+        if check.state != "ok":
+            echo(f"{check.state}: {check.name}: {check.detail}. {check.fix}")
+    model = models.get()
+    echo(f"model: {model.name} {model.variant}, {model.onnx()}")
+    summary = lessons.run(lessons.names(), out=out / "tour")
+    results = compare(model, out=out / "compare")
+    result.write(out / "compare" / "results.json", results)
+    page = report.html(results, summary, out / "report" / "index.html")
+    echo("")
+    for lesson in summary["lessons"]:
+        echo(f"{lesson['name']:<24} {lesson['mode']:<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s  {lesson['error'] or ''}".rstrip())
+    echo("")
+    echo(report.table(results))
+    echo("")
+    echo(f"report: {page}   ({time.monotonic() - started:.0f} s)")
+    failed = any(lesson["outcome"] != "ok" for lesson in summary["lessons"]) or any(row.status == "failed" for row in results)
+    return 1 if failed else 0
