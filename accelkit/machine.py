@@ -1,0 +1,238 @@
+"""What this machine has: instruction sets, cores, memory, GPUs, runtimes and their versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from accelkit import versions
+
+ROOT = Path("/")
+ISA = tuple(
+    "avx2 fma avx512f avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 amx_fp16 asimddp i8mm bf16 sve".split()
+)
+SETS = (  # best first: (flags, name)
+    (("amx_int8", "amx_bf16"), "AMX"),
+    (("avx512_vnni",), "AVX-512 VNNI"),
+    (("avx512f",), "AVX-512"),
+    (("avx_vnni",), "AVX2 VNNI"),
+    (("avx2",), "AVX2"),
+    (("i8mm",), "NEON i8mm"),
+    (("asimddp",), "NEON dot product"),
+)
+OTHER_RUNTIMES = ("openvino", "onnxruntime-ep-openvino", "nncf", "tensorflow", "xgboost", "vllm")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA GPU, as its driver reports it."""
+
+    name: str
+    memory_gb: float
+    compute_capability: str
+    driver: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What counts for speed and support; `usable_cores` are logical CPUs left by affinity and cgroup quota."""
+
+    os: str
+    arch: str
+    cpu: str
+    isa: tuple[str, ...]
+    physical_cores: int
+    usable_cores: int
+    numa_nodes: int
+    memory_gb: float
+    glibc: str | None
+    python: str
+    gpus: tuple[Gpu, ...]
+    runtimes: dict[str, str]
+    docker: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return {**asdict(self), "isa": list(self.isa), "gpus": [asdict(gpu) for gpu in self.gpus]}
+
+    def best_isa(self) -> str:
+        """Return the name of the instruction set that INT8 arithmetic would use here."""
+        return next((name for flags, name in SETS if set(flags) <= set(self.isa)), "no vector extension known")
+
+    def line(self) -> str:
+        """Return one line that describes the machine to a reader."""
+        gpus = ", ".join(f"{gpu.name} {gpu.memory_gb:.0f} GB" for gpu in self.gpus) or "no GPU"
+        cores = f"{self.usable_cores} usable CPUs ({self.physical_cores} physical cores)"
+        libc = f"glibc {self.glibc}" if self.glibc else f"{self.os} without glibc"
+        return f"{self.cpu}, {cores}, {self.best_isa()}, {self.memory_gb:.0f} GB, {gpus}, {libc}, Python {self.python}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _cpuinfo(root: Path, *keys: str) -> str:
+    for line in _text(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in keys:
+            return value.strip()
+    return ""
+
+
+def isa(root: Path = ROOT) -> tuple[str, ...]:
+    """Return the flags of /proc/cpuinfo that matter to inference, in the order of ISA."""
+    flags = _cpuinfo(root, "flags", "Features").split()
+    return tuple(name for name in ISA if name in flags)
+
+
+def physical_cores(root: Path = ROOT) -> int:
+    """Return the number of cores, hyper-threads counted once, of all sockets."""
+    cores = set()
+    for topology in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology"):
+        core = _text(topology / "core_id")
+        if core:
+            cores.add((_text(topology / "physical_package_id"), _text(topology / "die_id"), core))
+    return len(cores) or os.cpu_count() or 1
+
+
+def _limits(root: Path, controller: str, v2: str, v1: str) -> Iterator[str]:
+    """Yield the contents of a cgroup file of this process and of all its parents, version 1 or 2."""
+    for line in _text(root / "proc/self/cgroup").splitlines() or ["0::/"]:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        base, name = (f"sys/fs/cgroup/{controllers}", v1) if controllers else ("sys/fs/cgroup", v2)
+        if controllers and not (root / base).exists():
+            base = f"sys/fs/cgroup/{controller}"
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for depth in range(len(parts), -1, -1):
+            if text := _text(root.joinpath(base, *parts[:depth], name)):
+                period = _text(root.joinpath(base, *parts[:depth], "cpu.cfs_period_us"))
+                yield f"{text} {period}" if name == "cpu.cfs_quota_us" else text
+
+
+def usable_cores(root: Path = ROOT, affinity: int | None = None) -> int:
+    """Return how many logical CPUs this process may use at once: affinity, then whole CPUs of the cgroup's quota."""
+    if affinity is None:
+        affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = affinity
+    for text in _limits(root, "cpu", "cpu.max", "cpu.cfs_quota_us"):
+        quota, _, period = text.partition(" ")
+        if quota.isdigit() and int(quota) and period.isdigit() and int(period):
+            count = min(count, int(quota) // int(period))
+    return max(1, count)
+
+
+def numa_nodes(root: Path = ROOT) -> int:
+    """Return the number of NUMA nodes, at least 1."""
+    return max(1, len(list((root / "sys/devices/system/node").glob("node[0-9]*"))))
+
+
+def memory_gb(root: Path = ROOT) -> float:
+    """Return the memory in GiB that this process may have, the cgroup's limit included."""
+    kib = next((line.split()[1] for line in _text(root / "proc/meminfo").splitlines() if line.startswith("MemTotal")), "")
+    total = int(kib) * 1024 if kib else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for text in _limits(root, "memory", "memory.max", "memory.limit_in_bytes"):
+        if text.isdigit():
+            total = min(total, int(text))
+    return round(total / 2**30, 1)
+
+
+def glibc() -> str | None:
+    """Return the version of glibc, None where the C library is another (musl, macOS)."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (AttributeError, ValueError, OSError):
+        return None
+    return version if name == "glibc" else None
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Return the NVIDIA GPUs; none without a driver or without nvidia-ml-py."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # every reason (no package, no library, no driver, no permission) means: no GPU to use
+        return ()
+    try:
+        driver = _str(pynvml.nvmlSystemGetDriverVersion())
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+                memory = round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30, 1)
+                found.append(Gpu(_str(pynvml.nvmlDeviceGetName(handle)), memory, f"{major}.{minor}", driver))
+            except pynvml.NVMLError:  # a lost or forbidden GPU does not hide its neighbours
+                continue
+        return tuple(found)
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _str(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def runtimes() -> dict[str, str]:
+    """Return the installed versions of the packages that the kit knows, without importing them."""
+    names = {*versions.get("packages"), *versions.get("extras"), *OTHER_RUNTIMES, "triton-model-analyzer"}
+    found = {}
+    for name in sorted(names - {"torch-cpu", "torch-gpu"}):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _run(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def docker() -> str | None:
+    """Return `client V, engine V, compose V`, each V a version or `none`; None without a docker client."""
+    if not shutil.which("docker"):
+        return None
+    client = _run("docker", "--version").removeprefix("Docker version ").partition(",")[0] or "unknown"
+    engine = _run("docker", "version", "--format", "{{.Server.Version}}")
+    compose = _run("docker", "compose", "version", "--short")
+    return f"client {client}, engine {engine or 'none'}, compose {compose or 'none'}"
+
+
+@lru_cache(maxsize=1)
+def probe() -> Machine:
+    """Return this machine, looked at once a process."""
+    return Machine(
+        os=platform.system().lower(),
+        arch={"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine()),
+        cpu=_cpuinfo(ROOT, "model name", "Hardware") or platform.processor() or platform.machine(),
+        isa=isa(),
+        physical_cores=physical_cores(),
+        usable_cores=usable_cores(),
+        numa_nodes=numa_nodes(),
+        memory_gb=memory_gb(),
+        glibc=glibc(),
+        python=platform.python_version(),
+        gpus=gpus(),
+        runtimes=runtimes(),
+        docker=docker(),
+    )
