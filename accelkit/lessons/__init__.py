@@ -1,0 +1,81 @@
+"""The lessons: find them, run them, check them, and the few helpers that a lesson itself calls."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelkit.errors import LessonError
+from accelkit.lessons import execution
+from accelkit.lessons.checking import check
+from accelkit.lessons.execution import OUT, keep, record, run
+from accelkit.lessons.form import format_all, lesson, metadata, names, outdated, read
+
+__all__ = ["check", "command", "exercise", "format_all", "keep", "listing", "names", "opening", "record", "run"]
+
+
+def opening(name: str) -> str:
+    """Return the lines that a lesson opens with: the machine, when its stored outputs were recorded and if they still hold."""
+    from accelkit import machine
+
+    notebook = read(lesson(name))
+    seen = metadata(notebook).get("last_verified", {})
+    lines = [f"This machine: {machine.probe().line()}"]
+    late = outdated(notebook)
+    if late:
+        lines.append(f"{late[0].upper()}{late[1:]}. What you run now is fresh; what this file stored may no longer hold.")
+    elif not os.environ.get("ACCELKIT_TOUR"):
+        lines.append(f"Stored outputs: {seen.get('date')}, {seen.get('machine')}, server {seen.get('server')}, {seen.get('mode')}.")
+    return "\n".join(lines)
+
+
+def exercise(number: int, *steps: tuple[bool, str]) -> bool:
+    """Print whether an exercise is solved: each step is (holds, what to look at if it does not); return True when all hold."""
+    missing = next((hint for holds, hint in steps if not holds), None)
+    print(f"Exercise {number}: {'solved' if missing is None else f'not yet. {missing}'}")
+    return missing is None
+
+
+def listing() -> list[dict[str, Any]]:
+    """Return one row for each lesson: name, title, minutes, needs, era, last verification, and why its record is outdated."""
+    rows = []
+    for name in names():
+        notebook = read(lesson(name))
+        about = {key: metadata(notebook).get(key) for key in ("title", "minutes", "needs", "era", "last_verified")}
+        rows.append({"name": name, **about, "outdated": outdated(notebook)})
+    return rows
+
+
+def command(
+    chosen: Sequence[str],
+    *,
+    execute: bool = False,
+    record: bool = False,
+    out: Path = OUT,
+    as_json: bool = False,
+    echo: Callable[[str], object] = print,
+) -> None:
+    """List the lessons, or execute and check them, or record them anew; raises LessonError when one does not pass."""
+    if not (execute or record):
+        rows = listing()
+        lines = [f"{row['name']:<24} {row['minutes']:>3} min  {row['title']}  {row['outdated'] or ''}".rstrip() for row in rows]
+        echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+        return
+    found: dict[str, list[str]] = {}
+    if record:
+        summary: dict[str, Any] = {"lessons": [execution.record(name, Path(out)) for name in chosen or names()]}
+    else:
+        summary = run(list(chosen) or None, Path(out), progress=not as_json)
+        passed = [row["name"] for row in summary["lessons"] if row["outcome"] == "ok"]
+        found = {name: check(name, Path(out) / f"{name}.ipynb") for name in passed}
+    if as_json:
+        echo(json.dumps({**summary, "problems": found}, indent=2))
+    for row in [] if as_json else summary["lessons"]:
+        line = f"{row['name']:<24} {row['mode'] or '-':<9} {row['outcome']:<7} {row['seconds']:6.1f} s  {row['error'] or ''}"
+        echo("\n    ".join([line.rstrip(), *found.get(row["name"], [])]))
+    bad = [row["name"] for row in summary["lessons"] if row["outcome"] != "ok" or found.get(row["name"])]
+    if bad:
+        raise LessonError(f"{len(bad)} of {len(summary['lessons'])} lessons did not pass: {', '.join(bad)}")

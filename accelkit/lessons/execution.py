@@ -1,0 +1,179 @@
+"""Execute lessons through papermill, one kernel each, and say what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelkit.errors import LessonError, MissingPackage
+from accelkit.lessons import form
+
+CELL_TIMEOUT_S = 300
+OUT = form.ROOT / "build" / "tour"
+
+
+def run(names: Sequence[str] | None = None, out: Path = OUT, progress: bool = True, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
+    """Execute the lessons (default: all), each into `out`/NAME.ipynb, and write and return the summary.
+
+    A lesson that fails does not stop the others. Raises LessonError for an unknown name, MissingPackage without papermill.
+    """
+    from accelkit import machine
+
+    notebooks = [form.lesson(name, folder) for name in (names or form.names(folder))]
+    rows = []
+    with bar(sum(len(form.read(path)["cells"]) for path in notebooks), progress) as tick:
+        for number, path in enumerate(notebooks, 1):
+            rows.append(one(path, Path(out), partial(tick, f"{number}/{len(notebooks)} {path.stem}")))
+    summary = {"date": datetime.date.today().isoformat(), "machine": machine.probe().as_dict(), "lessons": rows}
+    replace(Path(out) / "summary.json", json.dumps(summary, indent=1))
+    return summary
+
+
+def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Execute one lesson and return its row of the summary; never raises for what the lesson does."""
+    results = out / "results" / f"{path.stem}.json"
+    results.unlink(missing_ok=True)
+    started, error = time.monotonic(), None
+    try:
+        execute(path, out / path.name, out, tick)
+        mode(results)
+    except LessonError as failure:
+        error = str(failure)
+    seconds = round(time.monotonic() - started, 1)
+    return {
+        "name": path.stem,
+        "mode": mode(results) if results.exists() else None,
+        "outcome": "failed" if error else "ok",
+        "seconds": seconds,
+        "error": error,
+    }
+
+
+def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lambda: None) -> None:
+    """Run every cell of a notebook in a fresh kernel of this interpreter, from the notebook's own folder, into `output`.
+
+    Raises LessonError, in one line, for a cell that fails or runs too long, a dead kernel, and cells that were never reached.
+    """
+    try:
+        import nbclient.exceptions
+        import papermill
+    except ImportError:
+        raise MissingPackage("papermill", "lessons", "running the lessons") from None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = form.NOTEBOOKS if path.parent.name == "solutions" else path.parent
+    try:
+        with environment(JUPYTER_PATH=str(kernels(out)), ACCELKIT_TOUR=str(out.resolve())):
+            papermill.execute_notebook(
+                path,
+                output,
+                cwd=folder,
+                kernel_name=form.KERNELSPEC["name"],
+                progress_bar=False,
+                execution_timeout=CELL_TIMEOUT_S,
+                on_cell_start=lambda **_: tick(),
+            )
+    except papermill.exceptions.PapermillExecutionError as error:
+        value = (error.evalue or "").strip().splitlines() or [""]
+        raise LessonError(f"{path.name}, cell {error.cell_index}: {error.ename}: {value[0]}") from None
+    except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError, RuntimeError) as error:
+        raise LessonError(f"{path.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from None
+    unrun = [cell["id"] for cell in form.code(form.read(output)) if cell["execution_count"] is None]
+    if unrun:
+        raise LessonError(f"{path.name}: stopped early, cell {unrun[0]} and {len(unrun) - 1} more never ran")
+
+
+def mode(results: Path) -> str:
+    """Derive live, recorded or mixed from the results that a lesson wrote; raises LessonError when it wrote none."""
+    rows = json.loads(results.read_text()) if results.exists() else []
+    if not rows:
+        raise LessonError(f"{results.stem}: wrote no result, so nothing says what it measured; end it with lessons.keep(...)")
+    kinds = {bool(row["recorded"]) for row in rows}
+    return "mixed" if len(kinds) == 2 else "recorded" if kinds.pop() else "live"
+
+
+def keep(name: str, results: Sequence[Any]) -> Path:
+    """Write the Results of a lesson where the tour, the report and the check look for them, and return the file."""
+    from accelkit.measure import result
+
+    path = Path(os.environ.get("ACCELKIT_TOUR", OUT)) / "results" / f"{form.lesson(name).stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.write(path, list(results))
+    return path
+
+
+def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
+    """Execute a lesson and write it back with outputs, hash and last-verified stamp; a lesson that fails is left as it was."""
+    from accelkit import machine
+
+    path = form.lesson(name, folder)
+    before = path.read_bytes()
+    notebook = form.read(path)
+    about = notebook["metadata"]["accelkit"]
+    about["record"] = form.record_hash(notebook)
+    form.write(path, notebook)
+    row = one(path, Path(out))
+    if row["outcome"] != "ok":
+        path.write_bytes(before)
+        raise LessonError(f"{path.name} is not recorded: {row['error']}")
+    server = json.loads((Path(out) / "results" / f"{path.stem}.json").read_text())[0]["where"]["server"]
+    about["last_verified"] = {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine.probe().line(),
+        "server": f"{server['version']} {server['mode']}",
+        "mode": row["mode"],
+    }
+    executed = form.read(Path(out) / path.name)
+    executed["metadata"]["accelkit"] = about
+    form.write(path, executed)
+    return row
+
+
+def kernels(out: Path) -> Path:
+    """Make a private Jupyter folder whose only kernel is this interpreter, and return it."""
+    folder = out.resolve() / ".jupyter"
+    argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": form.KERNELSPEC["display_name"], "language": "python"}
+    replace(folder / "kernels" / form.KERNELSPEC["name"] / "kernel.json", json.dumps(spec))
+    return folder
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+@contextlib.contextmanager
+def bar(total: int, show: bool) -> Iterator[Callable[[str], None]]:
+    """Show one progress bar over the cells of all lessons; yields what to call, with a label, as each cell starts."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="cell", disable=not show, ncols=100, mininterval=1) as progress:
+
+        def tick(label: str) -> None:
+            progress.set_description(label, refresh=False)
+            progress.update()
+
+        yield tick
