@@ -1,0 +1,51 @@
+"""Files that are either complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from accelkit.errors import ModelError
+
+
+def cache() -> Path:
+    """The directory of everything that the models build or import."""
+    from accelkit.toolchain import cache_dir
+
+    return cache_dir() / "models"
+
+
+def digest(*parts: bytes | Path) -> str:
+    """16 hexadecimal digits of the SHA-256 over bytes and files' contents; ModelError for an unreadable file."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(hashlib.sha256(part if isinstance(part, bytes) else read(part)).digest())
+    return total.hexdigest()[:16]
+
+
+def read(path: Path) -> bytes:
+    """A file's bytes; ModelError with the system's reason."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Write beside the target, then rename: a full disk or a kill leaves no partial file; ModelError with the reason."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelError(f"cannot write {path}: {reason}; free space there or set ACCELKIT_CACHE to another directory") from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+    return path

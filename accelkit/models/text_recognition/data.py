@@ -1,0 +1,84 @@
+"""The shipped pictures: test, hard and calibration splits in one archive, so that everybody computes the same accuracy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from accelkit.errors import ModelError
+from accelkit.models import files
+
+ARCHIVE = Path(__file__).parent / "assets" / "images.zip"
+SPLITS = ("test", "hard", "calibration")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture: its file in the archive, its split, the text as drawn, the kind of text, the font family."""
+
+    file: str
+    split: str
+    text: str
+    kind: str
+    family: str
+
+
+@dataclass(frozen=True)
+class Font:
+    """A font family that pictures are drawn in: the splits that use it, its Debian package, its licence."""
+
+    family: str
+    splits: str
+    package: str
+    licence: str
+
+
+def digest() -> str:
+    """16 hexadecimal digits of the archive's content."""
+    return files.digest(ARCHIVE)
+
+
+@cache
+def _table(archive: Path) -> tuple[Record, ...]:
+    return tuple(Record(**row) for row in _rows(archive, "pictures.csv"))
+
+
+def _rows(archive: Path, name: str) -> list[dict[str, str]]:
+    try:
+        with zipfile.ZipFile(archive) as stored:
+            return list(csv.DictReader(io.StringIO(stored.read(name).decode())))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> ModelError:
+    return ModelError(f"the picture archive {archive} is missing or damaged ({str(error).splitlines()[0]}): reinstall the kit")
+
+
+def fonts() -> tuple[Font, ...]:
+    """The font families of all pictures, with package and licence."""
+    return tuple(Font(**row) for row in _rows(ARCHIVE, "fonts.csv"))
+
+
+def records(split: str) -> tuple[Record, ...]:
+    """The pictures of a split in their fixed, shuffled order; ModelError for an unknown split or a damaged archive."""
+    if split not in SPLITS:
+        raise ModelError(f"no split {split!r}: there are {', '.join(SPLITS)}")
+    return tuple(record for record in _table(ARCHIVE) if record.split == split)
+
+
+def images(chosen: Sequence[Record]) -> Iterator[Image.Image]:
+    """The RGB pictures of records, in natural size; ModelError where the archive is damaged."""
+    try:
+        with zipfile.ZipFile(ARCHIVE) as stored:
+            for record in chosen:
+                yield Image.open(io.BytesIO(stored.read(record.file))).convert("RGB")
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(ARCHIVE, error) from error

@@ -1,0 +1,124 @@
+"""The text recognition model behind the interface of `accelkit.models`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from accelkit.models import Samples, Tensor, files
+from accelkit.models.text_recognition import charset, data, preprocess, weights
+from accelkit.models.text_recognition.layout import shapes
+
+HERE = Path(__file__).parent
+CODE = ("charset.py", "layout.py", "preprocess.py", "graph.py", "weights.py", "widen.py")
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class TextRecognition:
+    """Reads one word of letters and digits from a picture; `weights_file` holds its state dict."""
+
+    variant: str
+    weights_file: Path
+    widened: bool = False
+    name: str = "text_recognition"
+    metric: str = "word_accuracy"
+    inputs: tuple[Tensor, ...] = (Tensor("input.1", "float32", (1, preprocess.HEIGHT, preprocess.WIDTH)),)
+    outputs: tuple[Tensor, ...] = (Tensor("logits", "float32", (charset.STEPS, charset.CLASSES)),)
+
+    @cached_property
+    def code_hash(self) -> str:
+        """16 hexadecimal digits over the weights and the code that makes the graph and the inputs."""
+        return files.digest(self.weights_file, *(HERE / name for name in CODE), str(self.widened).encode())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The checked state dict, float32."""
+        state = weights.load(self.weights_file)
+        if self.widened:
+            from accelkit.models.text_recognition.widen import widen
+
+            state = widen(state)
+        return state
+
+    def onnx(self) -> Path:
+        """The ONNX file in the cache, its name ending in its content's hash; built if it is not there or damaged."""
+        stem = f"{self.name}_{self.variant}-{self.code_hash}"
+        for path in sorted(files.cache().glob(f"{stem}-*.onnx")):
+            if _intact(path, path.stat().st_mtime_ns):
+                return path
+        from accelkit.models.text_recognition import graph
+
+        content = graph.write(self.state())
+        return files.write(files.cache() / f"{stem}-{files.digest(content)}.onnx", content)
+
+    def samples(self, split: str = "test", limit: int | None = None) -> Samples:
+        """The first `limit` pictures of a split as inputs [N, 1, 32, 100], with lower-case labels and texts as drawn."""
+        records = data.records(split)[:limit]
+        inputs = preprocess.preprocess(data.images(records))
+        return Samples(inputs, tuple(charset.canonical(record.text) for record in records), tuple(record.text for record in records))
+
+    def score(self, outputs: np.ndarray, labels: Sequence[str]) -> float:
+        """Case-insensitive alphanumeric word accuracy, 0 to 1, of logits [N, 26, 37]."""
+        return charset.word_accuracy(outputs, labels)
+
+    def decode(self, outputs: np.ndarray) -> list[str]:
+        """The N words in logits [N, 26, 37]."""
+        return charset.decode(outputs)
+
+    def open(self, path: str | Path) -> Image.Image:
+        """The picture in a file; ModelError where there is none."""
+        return preprocess.open_image(path)
+
+    def preprocess(self, images: Image.Image | Iterable[Image.Image]) -> np.ndarray:
+        """Inputs float32 [N, 1, 32, 100] from one picture or several."""
+        return preprocess.preprocess(images)
+
+    def reference(self, split: str = "test", limit: int | None = None) -> np.ndarray:
+        """Logits [N, 26, 37] of ONNX Runtime's CPU provider in FP32 for the first `limit` pictures of a split."""
+        import onnxruntime
+
+        count = len(data.records(split)[:limit])
+        key = files.digest(self.code_hash.encode(), data.digest().encode(), onnxruntime.__version__.encode())
+        path = files.cache() / f"{self.name}_{self.variant}-{key}-{split}-{count}.npy"
+        if path.is_file() and (stored := _stored(path)) is not None and len(stored) == count:
+            return stored
+        outputs = infer(self.onnx(), self.samples(split, limit).inputs)
+        files.write(path, _npy(outputs))
+        return outputs
+
+
+def infer(path: Path, inputs: np.ndarray) -> np.ndarray:
+    """Logits [N, 26, 37] of an ONNX file for inputs [N, 1, 32, 100], in batches, on ONNX Runtime's CPU provider."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    batches = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
+    return np.concatenate([session.run(["logits"], {"input.1": batch})[0] for batch in batches])
+
+
+@cache
+def _intact(path: Path, changed: int) -> bool:
+    return path.stem.endswith(files.digest(path))
+
+
+def _npy(values: np.ndarray) -> bytes:
+    content = values.tobytes()
+    return hashlib.sha256(content).digest() + content
+
+
+def _stored(path: Path) -> np.ndarray | None:
+    content = files.read(path)
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        return None
+    return np.frombuffer(content[32:], np.float32).reshape(-1, charset.STEPS, charset.CLASSES)
+
+
+def parameters(width: int) -> int:
+    """Trainable values of the network at that width."""
+    return sum(int(np.prod(shape)) for key, shape in shapes(width).items() if "running" not in key and weights.COUNTER not in key)
