@@ -16,9 +16,8 @@ from typing import Any
 from accelkit import versions
 
 ROOT = Path("/")
-ISA = tuple(
-    "avx2 fma avx512f avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 amx_fp16 asimddp i8mm bf16 sve".split()
-)
+ISA = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_fp16")
+ISA += ("asimddp", "i8mm", "bf16", "sve")
 SETS = (  # best first: (flags, name)
     (("amx_int8", "amx_bf16"), "AMX"),
     (("avx512_vnni",), "AVX-512 VNNI"),
@@ -141,7 +140,9 @@ def numa_nodes(root: Path = ROOT) -> int:
 
 def memory_gb(root: Path = ROOT) -> float:
     """Return the memory in GiB that this process may have, the cgroup's limit included."""
-    kib = next((line.split()[1] for line in _text(root / "proc/meminfo").splitlines() if line.startswith("MemTotal")), "")
+    kib = next(
+        (line.split()[1] for line in _text(root / "proc/meminfo").splitlines() if line.startswith("MemTotal")), ""
+    )
     total = int(kib) * 1024 if kib else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for text in _limits(root, "memory", "memory.max", "memory.limit_in_bytes"):
         if text.isdigit():
@@ -202,7 +203,9 @@ def runtimes() -> dict[str, str]:
 
 def _run(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
