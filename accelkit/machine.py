@@ -16,7 +16,17 @@ from typing import Any
 from accelkit import versions
 
 ROOT = Path("/")
-ISA = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_fp16")
+ISA: tuple[str, ...] = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_int8",
+    "amx_bf16",
+    "amx_fp16",
+)
 ISA += ("asimddp", "i8mm", "bf16", "sve")
 SETS = (  # best first: (flags, name)
     (("amx_int8", "amx_bf16"), "AMX"),
