@@ -1,0 +1,133 @@
+"""The acceleration paths by name: what each needs, whether that is here, how to build it and how to configure it.
+
+A path is a module of this package; adding one is adding a file and, if it is new, its name to NAMES.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+
+from accelkit import repository as repositories
+from accelkit.errors import ConfigError
+from accelkit.paths.planned import PLANNED
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    from accelkit.machine import Machine
+    from accelkit.models import Model
+
+BASELINE = "onnxruntime-cpu"
+NAMES = (BASELINE, *PLANNED)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Files of one version by their name in the repository, the seconds that building took and their size."""
+
+    files: Mapping[str, File]
+    seconds: float
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A built model in a repository: its directory and its files there."""
+
+    directory: File
+    files: tuple[File, ...]
+    seconds: float
+    size_mb: float
+
+
+class Path(Protocol):
+    """What every path offers."""
+
+    NAME: str
+    BACKEND: str
+    NEEDS: str
+    PRECISION: str
+    EVIDENCE: str
+    """Name of the reader in accelkit.measure.evidence.READERS."""
+
+    def unavailable(self, machine: Machine) -> str | None:
+        """Return one line that says what is missing on this machine, or None."""
+
+    def build(self, model: Model, directory: File) -> Built:
+        """Build the model's files; what is made is made in `directory`."""
+
+    def config(self, model: Model, **overrides: Any) -> ModelConfig:
+        """Return the config to serve the built model with."""
+
+
+@dataclass(frozen=True)
+class Unbuilt:
+    """A path of the table that this copy of the kit has no recipe for; it says what the path takes."""
+
+    NAME: str
+    BACKEND: str
+    NEEDS: str
+    gpu: bool
+    packages: tuple[str, ...]
+    PRECISION: str = "fp32"
+    EVIDENCE: str = "none"
+
+    def unavailable(self, machine: Machine) -> str | None:
+        """Return what the path needs and which of it is missing here."""
+        missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
+        missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
+        missing.append(f"the recipe accelkit/paths/{_module(self.NAME)}.py")
+        return f"needs {self.NEEDS}; missing here: {', '.join(missing)}"
+
+    def build(self, model: Model, directory: File) -> NoReturn:
+        """Raise ConfigError: there is nothing to build with."""
+        recipe = f"accelkit/paths/{_module(self.NAME)}.py"
+        raise ConfigError(f"path {self.NAME} cannot be built: it needs {self.NEEDS}, and the recipe {recipe}")
+
+    def config(self, model: Model, **overrides: Any) -> NoReturn:
+        """Raise ConfigError, as build does."""
+        self.build(model, File())
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def names() -> tuple[str, ...]:
+    """Return every path's name in the order of the lessons; the first is the baseline."""
+    return NAMES
+
+
+def get(name: str) -> Path:
+    """Return the path of that name; ConfigError lists the names there are."""
+    if name not in NAMES:
+        raise ConfigError(f"no path {name!r}: there are {', '.join(NAMES)}")
+    try:
+        return cast(Path, importlib.import_module(f"accelkit.paths.{_module(name)}"))
+    except ModuleNotFoundError as error:
+        if error.name != f"accelkit.paths.{_module(name)}":
+            raise
+    return Unbuilt(name, *PLANNED[name])
+
+
+def model_name(path: Path, model: Model) -> str:
+    """Return the name that a model of this path bears in a repository."""
+    return f"{model.name}_{_module(path.NAME)}"
+
+
+def place(path: Path, model: Model, repository: File, **overrides: Any) -> Placed:
+    """Build a model for a path and put it into a repository; ConfigError if the path is unavailable here."""
+    from accelkit import machine
+
+    if reason := path.unavailable(machine.probe()):
+        raise ConfigError(f"path {path.NAME} is unavailable: {reason}")
+    with tempfile.TemporaryDirectory(prefix="accelkit-build-") as scratch:
+        built = path.build(model, File(scratch))
+        directory = repositories.add(repository, path.config(model, **overrides), built.files)
+    files = tuple(directory / "1" / name for name in built.files)
+    return Placed(directory, files, built.seconds, built.size_mb)

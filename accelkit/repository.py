@@ -1,0 +1,141 @@
+"""ModelConfig protobuf to config.pbtxt and back, and the layout of a model repository."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelkit.errors import ConfigError, MissingPackage
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    from accelkit.models import Tensor
+
+FILE = "config.pbtxt"
+PLATFORMS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch"}
+TYPES = {
+    "float32": "TYPE_FP32",
+    "float16": "TYPE_FP16",
+    "int32": "TYPE_INT32",
+    "int64": "TYPE_INT64",
+    "object": "TYPE_STRING",
+}
+GRAPH_LEVELS = {-1: "basic", 0: "all", 1: "extended", 2: "none"}
+
+
+def new(**fields: object) -> ModelConfig:
+    """Return a ModelConfig with these fields, sub-messages given as dicts; MissingPackage without tritonclient."""
+    try:
+        from tritonclient.grpc import model_config_pb2
+    except ImportError:
+        raise MissingPackage("tritonclient[grpc]", "cpu", "reading and writing config.pbtxt") from None
+    return model_config_pb2.ModelConfig(**fields)
+
+
+def tensor(spec: Tensor) -> dict[str, object]:
+    """Return an input or output of a model as a ModelConfig field; the batch dimension is not part of it."""
+    return {"name": spec.name, "data_type": TYPES[spec.dtype], "dims": list(spec.dims)}
+
+
+def parse(text: str, where: str | Path = FILE) -> ModelConfig:
+    """Return the ModelConfig in a text; ConfigError names `where`, line, column and reason."""
+    config = new()
+    from google.protobuf import text_format
+
+    try:
+        return text_format.Parse(text, config)
+    except text_format.ParseError as error:
+        line, column = error.GetLine(), error.GetColumn()
+        reason = re.sub(r"^\d+:\d+ : (?:'.*?': )?", "", " ".join(str(error).split()))
+        place = f"{where}:{line}:{column}" if line else f"{where}"
+        raise ConfigError(f"{place}: {reason}") from None
+
+
+def read(path: Path) -> ModelConfig:
+    """Return the ModelConfig in a file, or in config.pbtxt of a model's directory; ConfigError if it does not parse."""
+    path = path / FILE if path.is_dir() else path
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return parse(content, path)
+
+
+def text(config: ModelConfig) -> str:
+    """Return a ModelConfig as the text of a config.pbtxt."""
+    new()
+    from google.protobuf import text_format
+
+    return text_format.MessageToString(config, use_short_repeated_primitives=True)
+
+
+def equal(one: ModelConfig, other: ModelConfig) -> bool:
+    """Say whether two configs mean the same; comments, order of fields and layout do not count."""
+    return one == other
+
+
+def add(repository: Path, config: ModelConfig, files: Mapping[str, Path], version: int = 1) -> Path:
+    """Put `files` (by name in the version directory) and config.pbtxt into a repository; return the model's directory.
+
+    A config.pbtxt there that means the same stays, with its comments. A failure (disk full) leaves nothing behind.
+    """
+    directory = repository / config.name
+    existed = directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=directory) as scratch:
+            fresh = Path(scratch, "version")
+            for name, source in files.items():
+                target = fresh / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+            target = directory / str(version)
+            if target.exists():
+                target.rename(Path(scratch, "old"))
+            fresh.rename(target)
+            if not (directory / FILE).exists() or not _same(directory / FILE, config):
+                Path(scratch, FILE).write_text(text(config), encoding="utf-8")
+                Path(scratch, FILE).replace(directory / FILE)
+    except (OSError, shutil.Error) as error:
+        if not existed:
+            shutil.rmtree(directory, ignore_errors=True)
+        where = getattr(error, "filename", None) or directory
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{where}: model {config.name} cannot be put into the repository: {reason}") from None
+    return directory
+
+
+def _same(path: Path, config: ModelConfig) -> bool:
+    try:
+        return equal(read(path), config)
+    except ConfigError:
+        return False
+
+
+def warnings(config: ModelConfig) -> list[str]:
+    """Return one line for every setting that loads without effect: unknown parameter keys, unknown graph levels."""
+    backend = config.backend or PLATFORMS.get(config.platform, "")
+    found = []
+    try:
+        keys = importlib.import_module(f"accelkit.backends.{backend}.keys").KEYS if backend else None
+    except ModuleNotFoundError:
+        keys = None
+    if keys is not None:
+        known = {key.name for key in keys if key.where == "parameters"}
+        for name in sorted(set(config.parameters) - known):
+            found.append(
+                f'{config.name}: parameter "{name}" is no key of the backend {backend}, which ignores it silently'
+            )
+    level = config.optimization.graph.level
+    if backend == "onnxruntime" and level not in GRAPH_LEVELS:
+        levels = ", ".join(f"{value} {name}" for value, name in GRAPH_LEVELS.items())
+        found.append(
+            f"{config.name}: optimization graph level {level} does not exist and silently means 0; there are {levels}"
+        )
+    return found
