@@ -18,7 +18,7 @@ __all__ = ["check", "command", "exercise", "format_all", "keep", "listing", "nam
 
 
 def opening(name: str) -> str:
-    """Return the lines that a lesson opens with: the machine, when its stored outputs were recorded and if they still hold."""
+    """Return what a lesson opens with: the machine, when its stored outputs were made, and whether they hold."""
     from accelkit import machine
 
     notebook = read(lesson(name))
@@ -26,21 +26,21 @@ def opening(name: str) -> str:
     lines = [f"This machine: {machine.probe().line()}"]
     late = outdated(notebook)
     if late:
-        lines.append(f"{late[0].upper()}{late[1:]}. What you run now is fresh; what this file stored may no longer hold.")
+        lines.append(f"{late.capitalize()}. What you run now is fresh; what this file stored may no longer hold.")
     elif not os.environ.get("ACCELKIT_TOUR"):
-        lines.append(f"Stored outputs: {seen.get('date')}, {seen.get('machine')}, server {seen.get('server')}, {seen.get('mode')}.")
+        lines.append("Stored outputs: " + ", ".join(map(str, seen.values())))
     return "\n".join(lines)
 
 
 def exercise(number: int, *steps: tuple[bool, str]) -> bool:
-    """Print whether an exercise is solved: each step is (holds, what to look at if it does not); return True when all hold."""
+    """Print whether an exercise is solved and return it; each step is (holds, what to look at when it does not)."""
     missing = next((hint for holds, hint in steps if not holds), None)
     print(f"Exercise {number}: {'solved' if missing is None else f'not yet. {missing}'}")
     return missing is None
 
 
 def listing() -> list[dict[str, Any]]:
-    """Return one row for each lesson: name, title, minutes, needs, era, last verification, and why its record is outdated."""
+    """Return one row for each lesson: name, title, minutes, needs, era, last verification, whether it is stale."""
     rows = []
     for name in names():
         notebook = read(lesson(name))
@@ -61,8 +61,8 @@ def command(
     """List the lessons, or execute and check them, or record them anew; raises LessonError when one does not pass."""
     if not (execute or record):
         rows = listing()
-        lines = [f"{row['name']:<24} {row['minutes']:>3} min  {row['title']}  {row['outdated'] or ''}".rstrip() for row in rows]
-        echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+        lines = [f"{row['name']:<24} {row['minutes']:>3} min  {row['title']}  {row['outdated'] or ''}" for row in rows]
+        echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n".join(map(str.rstrip, lines)))
         return
     found: dict[str, list[str]] = {}
     if record:
@@ -74,8 +74,8 @@ def command(
     if as_json:
         echo(json.dumps({**summary, "problems": found}, indent=2))
     for row in [] if as_json else summary["lessons"]:
-        line = f"{row['name']:<24} {row['mode'] or '-':<9} {row['outcome']:<7} {row['seconds']:6.1f} s  {row['error'] or ''}"
-        echo("\n    ".join([line.rstrip(), *found.get(row["name"], [])]))
+        line = f"{row['name']:<24} {row['mode'] or '-':<9} {row['outcome']:<7} {row['seconds']:6.1f} s"
+        echo("\n    ".join(filter(None, [line, row["error"], *found.get(row["name"], [])])))
     bad = [row["name"] for row in summary["lessons"] if row["outcome"] != "ok" or found.get(row["name"])]
     if bad:
         raise LessonError(f"{len(bad)} of {len(summary['lessons'])} lessons did not pass: {', '.join(bad)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import zip_longest
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,29 +12,30 @@ from accelkit.errors import MissingPackage
 from accelkit.lessons import form
 
 CHECKED_CELLS = 3
-IGNORED_OUTPUT = ("metadata", "traceback", "prompt_number", "output_type", "name", "execution_count", form.WIDGET, "image/png", "image/jpeg")
+IGNORED_OUTPUT = ("metadata", "output_type", "name", "execution_count", "image/png", "image/jpeg", form.WIDGET)
 
 
 def check(name: str, executed: Path, folder: Path = form.NOTEBOOKS) -> list[str]:
     """Return what is wrong with a lesson, given the notebook that one execution of it left; an empty list is a pass."""
     path = form.lesson(name, folder)
     committed = form.read(path)
-    problems = [*form.format_problems(path), *shape(path, committed), *exercises(path, committed), *ran(committed, "committed")]
-    late = form.outdated(committed)
+    problems = [*form.format_problems(path), *shape(path, committed), *exercises(path, committed)]
+    problems += [*ran(committed, "committed"), *filter(None, [form.outdated(committed)])]
     if not executed.exists():
-        return [*problems, *filter(None, [late]), f"{executed} does not exist: the lesson has not run"]
+        return [*problems, f"{executed} does not exist: the lesson has not run"]
     run = form.read(executed)
-    return [*problems, *filter(None, [late]), *ran(run, "executed"), *lasted(run), *compare(committed, run)]
+    return [*problems, *ran(run, "executed"), *lasted(run), *compare(committed, run)]
 
 
 def shape(path: Path, notebook: dict[str, Any]) -> list[str]:
     """Check a lesson's metadata, the order of its sections, and that it stays outside accelkit.backends."""
     about = form.metadata(notebook)
-    problems = [f"{path.name}: metadata lacks {key}" for key in form.REQUIRED if about.get(key) in (None, "", [], {})]
+    problems = [f"{path.name}: metadata lacks {key}" for key in form.REQUIRED if not about.get(key)]
     problems += [f"{path.name}: unknown era {era!r}" for era in about.get("era", []) if era not in form.ERAS]
-    headings = [line[3:] for cell in notebook["cells"] if cell["cell_type"] == "markdown" for line in cell["source"].splitlines() if line.startswith("## ")]
-    if len(headings) != len(form.SECTIONS) or not all(heading.startswith(section) for heading, section in zip(headings, form.SECTIONS)):
-        problems.append(f"{path.name}: sections are {headings}, wanted {[section.strip() for section in form.SECTIONS]}")
+    prose = "\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    found = [line[3:] for line in prose.splitlines() if line.startswith("## ")]
+    if len(found) != len(form.SECTIONS) or not all(map(str.startswith, found, form.SECTIONS)):
+        problems.append(f"{path.name}: its sections are {found}, wanted {list(form.SECTIONS)}")
     for cell in form.code(notebook):
         if any(module.startswith("accelkit.backends") for module in imports(cell["source"])):
             problems.append(f"{path.name}: cell {cell['id']} imports accelkit.backends, which only a server loads")
@@ -66,9 +68,13 @@ def exercises(path: Path, notebook: dict[str, Any]) -> list[str]:
         return [f"{path.name}: its solution {answers.name} is missing"]
     book = form.read(answers)
     given = tagged(book, "exercise-")
-    problems = [f"{path.name}: {tag} has no check (a cell tagged {tag.replace('exercise', 'check')})" for tag in asked if tag.replace("exercise", "check") not in checks]
-    problems += [f"{answers.name}: has no answer to {tag}" for tag, source in asked.items() if given.get(tag, source) == source]
-    return [*problems, *form.format_problems(answers)]
+    problems = form.format_problems(answers)
+    for tag, source in asked.items():
+        if tag.replace("exercise", "check") not in checks:
+            problems.append(f"{path.name}: {tag} has no check (a cell tagged {tag.replace('exercise', 'check')})")
+        if given.get(tag, source) == source:
+            problems.append(f"{answers.name}: has no answer to {tag}")
+    return problems
 
 
 def ran(notebook: dict[str, Any], which: str) -> list[str]:
@@ -97,8 +103,8 @@ def lasted(executed: dict[str, Any]) -> list[str]:
 
 def checked(cell: dict[str, Any]) -> bool:
     """Say whether nbval would compare this cell's output."""
-    plugin = nbval()
-    return dict([*plugin.find_metadata_tags(cell["metadata"]), *plugin.find_comment_markers(cell["source"])]).get("check", False)
+    found = dict(nbval().find_metadata_tags(cell["metadata"])) | dict(nbval().find_comment_markers(cell["source"]))
+    return bool(found.get("check"))
 
 
 def compare(committed: dict[str, Any], executed: dict[str, Any]) -> list[str]:
@@ -112,30 +118,24 @@ def compare(committed: dict[str, Any], executed: dict[str, Any]) -> list[str]:
         if cell["id"] not in after or after[cell["id"]]["source"] != cell["source"]:
             problems.append(f"cell {cell['id']}: what ran is not what is committed")
             continue
-        difference = SimpleNamespace(
-            parent=SimpleNamespace(skip_compare=IGNORED_OUTPUT), colors=plugin.nocolors, sanitize=lambda value: value, shown=""
+        shown: list[str] = []
+        old, new = ([nbformat.from_dict(output) for output in book["outputs"]] for book in (cell, after[cell["id"]]))
+        like_a_cell = SimpleNamespace(
+            parent=SimpleNamespace(skip_compare=IGNORED_OUTPUT),
+            colors=plugin.nocolors,
+            sanitize=lambda value: value,
+            format_output_compare=lambda key, left, right, into=shown: into.append(first_difference(left, right)),
         )
-        difference.format_output_compare = lambda key, left, right, into=difference: setattr(into, "shown", first_difference(left, right))
-        old, new = ([nbformat.from_dict(joined(output)) for output in one["outputs"]] for one in (cell, after[cell["id"]]))
-        if not plugin.IPyNbCell.compare_outputs(difference, plugin.coalesce_streams(new), plugin.coalesce_streams(old)):
-            problems.append(f"cell {cell['id']}: output differs, {difference.shown or '; '.join(difference.comparison_traceback).strip()}")
+        compare_outputs = plugin.IPyNbCell.compare_outputs
+        if not compare_outputs(like_a_cell, plugin.coalesce_streams(new), plugin.coalesce_streams(old)):
+            said = shown or [line.strip() for line in like_a_cell.comparison_traceback]
+            problems.append(f"cell {cell['id']}: output differs, {'; '.join(said)}")
     return problems
-
-
-def joined(output: dict[str, Any]) -> dict[str, Any]:
-    """Return an output with its lists of lines joined, as nbformat reads them."""
-
-    def join(value: Any) -> Any:
-        return "".join(value) if isinstance(value, list) else value
-
-    output = {key: join(value) for key, value in output.items() if key != "traceback"}
-    return {**output, "data": {kind: join(value) for kind, value in output["data"].items()}} if "data" in output else output
 
 
 def first_difference(left: Any, right: Any) -> str:
     """Show the first line in which two outputs differ."""
-    old, new = str(left).splitlines(), str(right).splitlines()
-    pairs = zip(old + [""] * (len(new) - len(old)), new + [""] * (len(old) - len(new)))
+    pairs = zip_longest(str(left).splitlines(), str(right).splitlines(), fillvalue="")
     return next((f"committed {a!r}, now {b!r}" for a, b in pairs if a != b), "in its line ends")
 
 

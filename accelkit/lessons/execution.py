@@ -20,10 +20,12 @@ CELL_TIMEOUT_S = 300
 OUT = form.ROOT / "build" / "tour"
 
 
-def run(names: Sequence[str] | None = None, out: Path = OUT, progress: bool = True, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
+def run(
+    names: Sequence[str] | None = None, out: Path = OUT, progress: bool = True, folder: Path = form.NOTEBOOKS
+) -> dict[str, Any]:
     """Execute the lessons (default: all), each into `out`/NAME.ipynb, and write and return the summary.
 
-    A lesson that fails does not stop the others. Raises LessonError for an unknown name, MissingPackage without papermill.
+    A lesson that fails does not stop the others. Raises LessonError for an unknown name and MissingPackage.
     """
     from accelkit import machine
 
@@ -33,7 +35,7 @@ def run(names: Sequence[str] | None = None, out: Path = OUT, progress: bool = Tr
         for number, path in enumerate(notebooks, 1):
             rows.append(one(path, Path(out), partial(tick, f"{number}/{len(notebooks)} {path.stem}")))
     summary = {"date": datetime.date.today().isoformat(), "machine": machine.probe().as_dict(), "lessons": rows}
-    replace(Path(out) / "summary.json", json.dumps(summary, indent=1))
+    form.write(Path(out) / "summary.json", json.dumps(summary, indent=1))
     return summary
 
 
@@ -58,9 +60,9 @@ def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[
 
 
 def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lambda: None) -> None:
-    """Run every cell of a notebook in a fresh kernel of this interpreter, from the notebook's own folder, into `output`.
+    """Run every cell of a notebook in a fresh kernel of this interpreter, from the lessons' folder, into `output`.
 
-    Raises LessonError, in one line, for a cell that fails or runs too long, a dead kernel, and cells that were never reached.
+    Raises LessonError, in one line, for a cell that fails or runs too long, a dead kernel, cells never reached.
     """
     try:
         import nbclient.exceptions
@@ -94,7 +96,7 @@ def mode(results: Path) -> str:
     """Derive live, recorded or mixed from the results that a lesson wrote; raises LessonError when it wrote none."""
     rows = json.loads(results.read_text()) if results.exists() else []
     if not rows:
-        raise LessonError(f"{results.stem}: wrote no result, so nothing says what it measured; end it with lessons.keep(...)")
+        raise LessonError(f"{results.stem}: wrote no result, so nothing says what it measured; call lessons.keep")
     kinds = {bool(row["recorded"]) for row in rows}
     return "mixed" if len(kinds) == 2 else "recorded" if kinds.pop() else "live"
 
@@ -110,7 +112,7 @@ def keep(name: str, results: Sequence[Any]) -> Path:
 
 
 def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
-    """Execute a lesson and write it back with outputs, hash and last-verified stamp; a lesson that fails is left as it was."""
+    """Execute a lesson and write it back with outputs, hash and last-verified stamp; one that fails stays as it was."""
     from accelkit import machine
 
     path = form.lesson(name, folder)
@@ -118,7 +120,7 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     notebook = form.read(path)
     about = notebook["metadata"]["accelkit"]
     about["record"] = form.record_hash(notebook)
-    form.write(path, notebook)
+    form.write(path, form.canonical(notebook))
     row = one(path, Path(out))
     if row["outcome"] != "ok":
         path.write_bytes(before)
@@ -132,7 +134,7 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     }
     executed = form.read(Path(out) / path.name)
     executed["metadata"]["accelkit"] = about
-    form.write(path, executed)
+    form.write(path, form.canonical(executed))
     return row
 
 
@@ -141,16 +143,8 @@ def kernels(out: Path) -> Path:
     folder = out.resolve() / ".jupyter"
     argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
     spec = {"argv": argv, "display_name": form.KERNELSPEC["display_name"], "language": "python"}
-    replace(folder / "kernels" / form.KERNELSPEC["name"] / "kernel.json", json.dumps(spec))
+    form.write(folder / "kernels" / form.KERNELSPEC["name"] / "kernel.json", json.dumps(spec))
     return folder
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 @contextlib.contextmanager

@@ -1,21 +1,21 @@
-"""The form of a lesson: where it lies, its metadata, its canonical bytes, and the hash of what its outputs came from."""
+"""The form of a lesson: its place, its metadata, its canonical bytes, and the hash of what its outputs came from."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from accelkit.errors import LessonError
+from accelkit.models.files import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
-REQUIRED = ("title", "objectives", "questions", "key_points", "minutes", "needs", "era", "model", "paths", "last_verified", "record")
+REQUIRED = "title objectives questions key_points minutes needs era model paths last_verified record".split()
 SECTIONS = ("Why ", "Do it", "Prove it", "Measure it", "What it costs", "Exercises", "Take away", "Next")
 ERAS = ("legacy", "bridge", "current")
 
@@ -46,6 +46,9 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError("not in format 4")
         for cell in notebook["cells"]:
             cell["source"] = "".join(cell["source"])
+            for output in cell.get("outputs", []):
+                for holder in (output, output.get("data", {})):
+                    holder |= {key: "".join(value) for key, value in holder.items() if isinstance(value, list)}
         return notebook
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LessonError(f"{path} is no notebook ({error}): restore it with git") from None
@@ -66,21 +69,22 @@ def tags(cell: dict[str, Any]) -> list[str]:
     return cell["metadata"].get("tags", [])
 
 
-def write(path: Path, notebook: dict[str, Any]) -> None:
-    """Write a notebook in its canonical bytes, atomically."""
+def write(path: Path, text: str) -> None:
+    """Write a file atomically, its folder included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(canonical(notebook), encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
 def canonical(notebook: dict[str, Any]) -> str:
-    """Return the one text form of a notebook: sorted keys, stable cell ids, one kernel, no widget state and no timings."""
+    """Return the one text form of a notebook: sorted keys, stable cell ids, one kernel, no widget state, no timings."""
     notebook = json.loads(json.dumps(notebook))
     seen: set[str] = set()
     for index, cell in enumerate(notebook["cells"]):
         source = "".join(cell["source"])
         cell["source"] = source.splitlines(keepends=True)
-        wanted = cell.get("id") or f"cell-{index:02d}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+        wanted = cell.get("id") or f"cell-{index:02d}-{digest(source.encode())[:8]}"
         cell["id"] = wanted if wanted not in seen else f"{wanted[:50]}-{index:02d}"
         seen.add(cell["id"])
         cell["metadata"] = {"tags": sorted(cell["metadata"]["tags"])} if cell["metadata"].get("tags") else {}
@@ -89,9 +93,10 @@ def canonical(notebook: dict[str, Any]) -> str:
             if "data" in output:
                 output["metadata"] = {}
                 output["data"].pop(WIDGET, None)
-            for holder, key in [(output, "text"), *((output.get("data", {}), kind) for kind in output.get("data", {}))]:
-                if isinstance(holder.get(key), str) and not key.startswith("image/"):
-                    holder[key] = holder[key].splitlines(keepends=True)
+            data = output.get("data", {})
+            for holder, kind in [(output, "text"), *((data, kind) for kind in data)]:
+                if isinstance(holder.get(kind), str) and not kind.startswith("image/"):
+                    holder[kind] = holder[kind].splitlines(keepends=True)
     own = {"accelkit": notebook["metadata"]["accelkit"]} if "accelkit" in notebook["metadata"] else {}
     notebook["metadata"] = {**own, "kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     notebook["nbformat_minor"] = 5
@@ -104,40 +109,28 @@ def format_problems(path: Path, fix: bool = False) -> list[str]:
     if text == path.read_text(encoding="utf-8"):
         return []
     if fix:
-        write(path, read(path))
+        write(path, text)
         return []
     return [f"{path.name}: not in canonical form, run `python -m accelkit.lessons format`"]
 
 
 def record_hash(notebook: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
     """Return the hashes of a lesson's code cells, of the configs of its paths, and of the code of its paths."""
-    about = metadata(notebook)
-    configs, sources = [], []
+    about, configs, sources = metadata(notebook), [], []
     for path in about.get("paths", []):
         stem = path.replace("-", "_")
         configs.append(root / "model_repository" / f"{about['model']}_{stem}" / "config.pbtxt")
         module = root / "accelkit" / "paths" / f"{stem}.py"
         sources += [module, *sorted((root / "accelkit" / "backends" / backend(module)).glob("*.py"))]
-    cells = "\n\0".join(cell["source"] for cell in code(notebook))
-    return {"cells": digest(cells.encode()), "config": digest(contents(configs)), "code": digest(contents(sources))}
+    cells = "\n\0".join(cell["source"] for cell in code(notebook)).encode()
+    configs, sources = ([file for file in files if file.exists()] for files in (configs, sources))
+    return {"cells": digest(cells), "config": digest(*configs), "code": digest(*sources)}
 
 
 def backend(module: Path) -> str:
     """Read the name of the Triton backend out of a path's module, without importing it."""
-    for node in ast.walk(ast.parse(contents([module]).decode())):
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "BACKEND" and isinstance(node.value, ast.Constant):
-            return str(node.value.value)
-    return "none"
-
-
-def contents(files: list[Path]) -> bytes:
-    """Join the bytes of the files that exist."""
-    return b"\n\0".join(file.read_bytes() for file in files if file.exists())
-
-
-def digest(data: bytes) -> str:
-    """Return a short hash."""
-    return hashlib.sha256(data).hexdigest()[:16]
+    found = re.search(r'^BACKEND = "(\w+)"', module.read_text() if module.exists() else "", re.MULTILINE)
+    return found[1] if found else "none"
 
 
 def outdated(notebook: dict[str, Any], root: Path = ROOT) -> str | None:
@@ -145,9 +138,8 @@ def outdated(notebook: dict[str, Any], root: Path = ROOT) -> str | None:
     names_of = {"cells": "its cells", "config": "a config.pbtxt", "code": "the code of its paths"}
     stored = metadata(notebook).get("record") or {}
     changed = [names_of[key] for key, value in record_hash(notebook, root).items() if stored.get(key) != value]
-    if not changed:
-        return None
-    return f"record outdated: {' and '.join(changed)} changed since {metadata(notebook).get('last_verified', {}).get('date', 'it was written')}"
+    since = metadata(notebook).get("last_verified", {}).get("date", "it was written")
+    return f"record outdated: {' and '.join(changed)} changed since {since}" if changed else None
 
 
 def format_all(fix: bool, folder: Path = NOTEBOOKS) -> list[str]:

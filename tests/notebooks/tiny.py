@@ -8,7 +8,11 @@ from typing import Any
 
 from accelkit.lessons import form
 
-RESULT = "import json, os, pathlib\nout = pathlib.Path(os.environ['ACCELKIT_TOUR']) / 'results' / '70_tiny.json'\nout.parent.mkdir(parents=True, exist_ok=True)\n"
+RESULT = """
+import json, os, pathlib
+out = pathlib.Path(os.environ['ACCELKIT_TOUR']) / 'results' / '70_tiny.json'
+out.parent.mkdir(parents=True, exist_ok=True)
+"""
 WHERE = {"where": {"server": {"mode": "embedded", "version": "0.0"}}}
 CELLS = [
     "import time\ntime.sleep(0.2)\nstate = {'ready': True}",
@@ -25,19 +29,21 @@ TAGS = {3: ["server-state"], 4: ["exercise-1"], 5: ["check-1"]}
 def cell(kind: str, source: str, index: int, tags: list[str]) -> dict[str, Any]:
     """Make one cell."""
     extra = {"execution_count": None, "outputs": []} if kind == "code" else {}
-    return {"cell_type": kind, "id": f"{kind}-{index}", "metadata": {"tags": tags} if tags else {}, "source": source, **extra}
+    return {"cell_type": kind, "id": f"{kind}-{index}", "metadata": {"tags": tags}, "source": source, **extra}
 
 
 def lesson(folder: Path, cells: list[str] = CELLS, name: str = "70_tiny") -> Path:
     """Write a lesson without outputs, and its solution, into `folder`."""
-    sections = "\n\n".join(f"## {section}{'this path, and when not' if section == 'Why ' else ''}" for section in form.SECTIONS)
+    sections = "\n\n".join(f"## {section}" for section in form.SECTIONS).replace("Why ", "Why this")
     about: dict[str, Any] = dict.fromkeys(form.REQUIRED, ["x"])
-    about |= {"title": "Tiny", "minutes": 1, "era": ["current"], "model": "none", "paths": ["none"], "last_verified": {"date": "2026-01-01"}}
+    about |= {"title": "Tiny", "minutes": 1, "era": ["current"], "model": "none", "paths": ["none"]}
+    about["last_verified"] = {"date": "2026-01-01"}
     book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"accelkit": about}}
-    book["cells"] = [cell("markdown", sections, 0, []), *(cell("code", source, i, TAGS.get(i, [])) for i, source in enumerate(cells))]
+    code = [cell("code", source, index, TAGS.get(index, [])) for index, source in enumerate(cells)]
+    book["cells"] = [cell("markdown", sections, 0, []), *code]
     about["record"] = form.record_hash(book)
     path = folder / f"{name}.ipynb"
-    form.write(path, book)
-    form.solution(path).parent.mkdir(exist_ok=True)
-    form.write(form.solution(path), json.loads(json.dumps(book).replace('"answer = None"', '"answer = 3"')))
+    form.write(path, form.canonical(book))
+    solved = json.loads(json.dumps(book).replace('"answer = None"', '"answer = 3"'))
+    form.write(form.solution(path), form.canonical(solved))
     return path
