@@ -1,4 +1,4 @@
-"""The container files: parsed, linted, validated against the Compose schema and held against what they name; nothing is built."""
+"""The container files: parsed, linted, validated, and held against what they name; nothing is built."""
 
 from __future__ import annotations
 
@@ -179,7 +179,12 @@ def test_documented_docker_commands_are_understood_by_the_docker_client():
     commands = [line for line in text.splitlines() if line.startswith(("docker run", "docker build", "docker network"))]
     assert len(commands) >= 6
     for command in commands:
-        done = ran("bash", "-c", command.replace(" -it ", " -i "), env={"DOCKER_HOST": "unix:///nowhere/docker.sock", "DOCKER_BUILDKIT": "0"})
+        done = ran(
+            "bash",
+            "-c",
+            command.replace(" -it ", " -i "),
+            env={"DOCKER_HOST": "unix:///nowhere/docker.sock", "DOCKER_BUILDKIT": "0"},
+        )
         assert "annot connect to the Docker daemon" in done.stderr, f"{command}\n{done.stderr}"
 
 
