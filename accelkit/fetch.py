@@ -78,7 +78,7 @@ def verify(tree: Path, hashes: bool = False) -> None:
             return
     except (OSError, ValueError, TypeError, AttributeError):
         pass
-    raise ToolchainError(f"{tree / name} is damaged or missing: delete the directory {tree} and run again")
+    raise ToolchainError(f"{tree / name} is damaged or missing: run `accelkit doctor --repair`, or delete {tree}")
 
 
 def sha256(path: Path) -> str:
@@ -105,10 +105,12 @@ def wheel(spec: dict, arch: str, folder: Path, progress: bool) -> Path:
     Raises ToolchainError if it is damaged, cannot be fetched, or is not the pinned one.
     """
     wanted, name = spec["sha256"][arch], f"{spec['package']}=={spec['version']}"
-    pattern = f"{spec['package'].replace('-', '_')}-{spec['version']}-*_{arch}.whl"
+    pattern = _pattern(spec, arch)
     for found in folder.glob(pattern):
         if sha256(found) != wanted:
-            raise ToolchainError(f"{found} is damaged (its sha256 is not the pinned one): delete it and run again")
+            raise ToolchainError(
+                f"{found} is damaged (not the pinned sha256): run `accelkit doctor --repair`, or delete it"
+            )
         return found
     if not importlib.util.find_spec("pip"):
         raise ToolchainError(f"{sys.executable} has no pip to fetch {name}: `python -m ensurepip`, then run again")
@@ -126,6 +128,17 @@ def wheel(spec: dict, arch: str, folder: Path, progress: bool) -> Path:
                 raise ToolchainError(f"pip fetched another {name} than the pinned one; {AGAIN}")
             os.replace(fetched, folder / fetched.name)
             return folder / fetched.name
+
+
+def _pattern(spec: dict, arch: str) -> str:
+    return f"{spec['package'].replace('-', '_')}-{spec['version']}-*_{arch}.whl"
+
+
+def discard_damaged(spec: dict, arch: str, folder: Path) -> None:
+    """Delete the wheels of an entry of versions.toml that are not the pinned ones; hold a lock."""
+    for found in folder.glob(_pattern(spec, arch)):
+        if sha256(found) != spec["sha256"][arch]:
+            found.unlink()
 
 
 def package(names: tuple[str, ...], new: Path) -> str:

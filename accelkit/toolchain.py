@@ -102,6 +102,19 @@ def ensure(progress: bool = True) -> Toolchain:
     )
 
 
+def repair(progress: bool = True) -> Toolchain:
+    """Remove the unpacked tools and every damaged wheel from the cache, and return what `ensure` then fetches anew."""
+    here = machine.probe()
+    if unsupported(here) is None:
+        *specs, tree = _plan(here)
+        with fetch.locked(tree.parent), fetch.writing(tree.parent):
+            for old in (tree, *tree.parent.glob("libpython*")):
+                shutil.rmtree(old, ignore_errors=True)
+            for spec in specs:
+                fetch.discard_damaged(spec, here.arch, cache_dir() / "wheels")
+    return ensure(progress)
+
+
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2])
 

@@ -136,16 +136,16 @@ def test_another_file_under_the_pinned_name_is_refused(cache, wheels, monkeypatc
     assert not list((cache / "wheels").iterdir())
 
 
-def test_corrupt_wheel_in_the_cache_is_named_and_deleting_it_helps(filled, wheels, monkeypatch):
+def test_corrupt_wheel_in_the_cache_is_named_and_repaired(filled, wheels, monkeypatch):
     name = next(wheels.glob("nvidia_pytriton-*")).name
     damaged = _copy_truncated(wheels / name, filled / "wheels" / name)
     with pytest.raises(ToolchainError) as caught:
         toolchain.ensure(progress=False)
-    assert str(damaged) in str(caught.value) and "delete it and run again" in str(caught.value)
+    assert str(damaged) in str(caught.value) and "`accelkit doctor --repair`, or delete it" in str(caught.value)
     assert not _trees(filled) and not _leftovers(filled)
-    damaged.unlink()
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    assert toolchain.ensure(progress=False).tritonserver.exists()
+    assert toolchain.repair(progress=False).tritonserver.exists()
+    assert damaged.stat().st_size == (wheels / name).stat().st_size
 
 
 def test_damaged_unpacked_tree_is_named_and_deleting_it_helps(filled):
@@ -155,9 +155,12 @@ def test_damaged_unpacked_tree_is_named_and_deleting_it_helps(filled):
         stream.truncate(1000)
     with pytest.raises(ToolchainError) as caught:
         toolchain.ensure(progress=False)
-    assert str(tools.tritonserver) in str(caught.value) and f"delete the directory {tree}" in str(caught.value)
+    assert str(tools.tritonserver) in str(caught.value) and f"or delete {tree}" in str(caught.value)
     shutil.rmtree(tree)
     assert toolchain.ensure(progress=False) == tools
+    tools.perf_analyzer.write_text("damaged again")
+    assert toolchain.repair(progress=False) == tools
+    assert toolchain.state(machine.probe()) == "unpacked"
 
 
 def test_a_changed_byte_is_seen_by_the_full_check_and_a_bad_manifest_by_every_check(filled):
@@ -276,7 +279,7 @@ def test_libpython_comes_from_the_distribution_once(static_python, tmp_path, mon
     assert toolchain._libpython(tmp_path / "home", progress=False) == found
     assert len(calls.read_text().splitlines()) == count
     found.write_text("LIBRARY\n")
-    with pytest.raises(ToolchainError, match="is damaged or missing: delete the directory"):
+    with pytest.raises(ToolchainError, match="is damaged or missing: run `accelkit doctor --repair`"):
         toolchain._libpython(tmp_path / "home", progress=False)
 
 
