@@ -213,7 +213,7 @@ def test_client_command_starts_jupyterlab_on_the_first_lesson(tmp_path):
     settings = tmp_path / "settings"
     settings.mkdir()
     shutil.copy(DOCKER / "jupyter/overrides.json", settings)
-    words = [f"{key}={value}" for key, value in {**given, **changed}.items()]
+    words = [f"{key}={value}" for key, value in {**given, **changed, "--ServerApp.allow_root": "True"}.items()]
     environment = {**os.environ, "HOME": str(tmp_path), "JUPYTER_TOKEN": "secret"}
     server = subprocess.Popen(
         [Path(sys.executable).with_name("jupyter"), "lab", *words, f"--LabApp.app_settings_dir={settings}"],

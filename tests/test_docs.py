@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -17,19 +17,21 @@ from accelkit.cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "AGENTS.md", "notebooks/README.md", "docker/README.md"]
+PRINTED = "<!-- test: printed by the block above -->"
 SKIP = re.compile(r"<!-- test: skip because (.{10,}) -->")
 BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of a document; `skip` is the reason why it is not run."""
+    """One fenced block of a document; `skip` is why it is not run, `printed` what the document says that it prints."""
 
     document: str
     line: int
     language: str
     text: str
     skip: str | None
+    printed: str = ""
 
     def __str__(self) -> str:
         return f"{self.document}:{self.line}"
@@ -44,6 +46,9 @@ def blocks_of(document: str, text: str) -> list[Block]:
     for start, end in zip(fences[::2], fences[1::2], strict=True):
         marker = SKIP.fullmatch(lines[start - 1]) if start else None
         code = "\n".join(lines[start + 1 : end]) + "\n"
+        if start and lines[start - 1] == PRINTED:
+            found[-1] = replace(found[-1], printed=code)
+            continue
         found.append(Block(document, start + 1, lines[start][3:].strip(), code, marker[1] if marker else None))
     return found
 
@@ -86,14 +91,14 @@ def test_block_runs_and_leaves_no_stray_file(block, checkout):
     command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
     done = ran([*command, block.text], checkout, PATH=f"{BIN}:{os.environ['PATH']}", PYTHONPATH=str(checkout))
     assert done.returncode == 0, f"{block} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and block.printed in done.stdout
     changed = ran(["git", "status", "--porcelain"], checkout)
     assert not changed.stdout, f"{block} changed the checkout:\n{changed.stdout}"
 
 
 def test_the_readme_has_blocks_that_run():
     languages = {block.language for block in RUN if block.document == "README.md"}
-    assert languages == {"sh", "python"}
+    assert languages == {"sh", "python"} and any(block.printed for block in RUN)
     assert all(block.language in ("sh", "python", "text") for block in BLOCKS), (
         "a block in a language that no test reads"
     )
