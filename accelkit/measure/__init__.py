@@ -1,0 +1,1 @@
+"""Proof and measurement: parity, evidence, bench, statistics of the server, and the Result that holds them."""

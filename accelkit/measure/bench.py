@@ -1,0 +1,243 @@
+"""Throughput and latency by perf_analyzer, computed from its export's own timestamps, which are kept."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelkit.errors import MeasureError
+
+if TYPE_CHECKING:
+    from accelkit.models import Model
+    from accelkit.serving import Server
+
+WINDOWS = 3
+STRETCH = 1.2
+"""perf_analyzer lets every window last this much longer than its measurement interval."""
+RAMP = 0.1
+"""Share of a run that is warm-up and not counted."""
+SETTLED = 0.05
+"""Largest residual of Little's law at which a run is to be believed."""
+LEAST = 30
+"""Requests that a run should at least hold; slow models get longer windows for it."""
+TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:\{[^{}]*\}|\[(?:\{[^{}]*\},?)*\]),?')
+
+
+@dataclass(frozen=True)
+class Load:
+    """Rows in a request, requests in flight, and the protocol, grpc or http."""
+
+    batch: int = 16
+    concurrency: int = 2
+    protocol: str = "grpc"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: inferences per second, milliseconds of latency, and how far it is from Little's law."""
+
+    concurrency: int
+    throughput: float
+    mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    requests: int
+    seconds: float
+    residual: float
+    export: Mapping[str, Any]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the requests in flight were as many as asked for."""
+        return abs(self.residual) <= SETTLED
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A name and what measures it once."""
+
+    name: str
+    measure: Callable[[], Run]
+
+
+def inputs_file(model: Model, path: Path, count: int = 64) -> Path:
+    """Write the model's first test inputs for --input-data (JSON, base64, one row each) and return the path."""
+    spec, rows = model.inputs[0], model.samples("test", count).inputs
+    data = [{spec.name: {"b64": base64.b64encode(row.tobytes()).decode(), "shape": list(spec.dims)}} for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"data": data}))
+    return path
+
+
+def command(
+    name: str, url: str, load: Load, data: Path | str, seconds: float, export: Path | str | None = None
+) -> list[str]:
+    """Return the perf_analyzer command line of one run, for the shell or, through text(), for a reader.
+
+    Three windows that together last `seconds`, whatever they show; its own search for stability stops where it likes.
+    """
+    line = ["perf_analyzer", "-m", name, "-u", url, "-i", load.protocol, "-b", str(load.batch)]
+    line += ["--concurrency-range", str(load.concurrency), "--input-data", str(data)]
+    line += ["--measurement-interval", str(round(seconds * 1000 / WINDOWS / STRETCH))]
+    line += ["--max-trials", str(WINDOWS), "--stability-percentage", "999"]
+    return line + (["--profile-export-file", str(export)] if export else [])
+
+
+def text(line: Sequence[str]) -> str:
+    """Return a command line as text that can be copied, one option to a line."""
+    parts: list[str] = []
+    for word in line:
+        if word.startswith("-") or not parts:
+            parts.append(shlex.quote(word))
+        else:
+            parts[-1] += " " + shlex.quote(word)
+    return " \\\n    ".join(parts)
+
+
+def rows(export: Mapping[str, Any], batch: int) -> list[Run]:
+    """Return one Run for every concurrency in an export of perf_analyzer, sorted by concurrency."""
+    runs = [_run(experiment, batch, export) for experiment in export["experiments"]]
+    return sorted(runs, key=lambda run: run.concurrency)
+
+
+def _run(experiment: Mapping[str, Any], batch: int, export: Mapping[str, Any]) -> Run:
+    import numpy as np
+
+    concurrency = int(experiment["experiment"]["value"])
+    times = [
+        (row["timestamp"], row["response_timestamps"][-1])
+        for row in experiment["requests"]
+        if row["response_timestamps"]
+    ]
+    if len(times) < 2 * concurrency + 2:
+        raise MeasureError(f"only {len(times)} requests ended at concurrency {concurrency}: measure for longer")
+    starts, ends = (
+        np.array(column, np.int64) - times[0][0]
+        for column in zip(*sorted(times, key=lambda pair: pair[1]), strict=True)
+    )
+    # After the last response of each client nothing is known of what was still in flight: stop before.
+    first, last = starts.min() + RAMP * (ends[-1] - starts.min()), ends[-concurrency]
+    inside = np.clip(np.minimum(ends, last) - np.maximum(starts, first), 0, None) / np.maximum(ends - starts, 1)
+    latency = (ends - starts)[(ends > first) & (ends <= last)] / 1e6
+    seconds = float(last - first) / 1e9
+    if seconds <= 0 or not len(latency):
+        raise MeasureError(f"no request ended after the warm-up at concurrency {concurrency}: measure for longer")
+    rate = float(inside.sum()) / seconds
+    p50, p95, p99 = (float(value) for value in np.percentile(latency, (50, 95, 99)))
+    mean = float((inside * (ends - starts)).sum() / inside.sum()) / 1e6
+    residual = rate * mean / 1e3 / concurrency - 1
+    kept = {**export, "experiments": [experiment]}
+    return Run(concurrency, rate * batch, mean, p50, p95, p99, len(latency), seconds, residual, kept)
+
+
+def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Run:
+    """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails."""
+    from accelkit import toolchain
+
+    tools = toolchain.ensure(progress=False)
+    url = server.grpc if load.protocol == "grpc" else server.http
+    with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
+        export = Path(folder, "export.json")
+        line = command(name, url, load, data, seconds, export)
+        env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+        env["LD_LIBRARY_PATH"] = ":".join([*map(str, tools.analyzer_libs), env.get("LD_LIBRARY_PATH", "")]).rstrip(":")
+        try:
+            done = subprocess.run(
+                [str(tools.perf_analyzer), *line[1:]], capture_output=True, text=True, env=env, timeout=seconds * 3 + 60
+            )
+        except subprocess.TimeoutExpired:
+            raise MeasureError(
+                f"perf_analyzer did not end within {seconds * 3 + 60:.0f} s at model {name} on {url}"
+            ) from None
+        if done.returncode:
+            raise MeasureError(
+                f"perf_analyzer cannot measure model {name} on {url}: {_reason(done.stderr + done.stdout)}"
+            )
+        return rows(_slim(export.read_bytes() if export.exists() else b"", name), load.batch)[0]
+
+
+def _reason(output: str) -> str:
+    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"had error:|^error:|connect to", line, re.IGNORECASE)] or lines[:1]
+    noise = r"^(?:Thread \[\d+\] had )?error: |\[request id: <id_unknown>\] "
+    return re.sub(noise, "", telling[0]) if telling else "it said nothing"
+
+
+def _slim(content: bytes, name: str) -> dict[str, Any]:
+    """Parse an export without the tensors that some versions repeat for every request (they are in the inputs file)."""
+    content = re.sub(rb",(?=\})", b"", TENSORS.sub(b"", content))
+    try:
+        return json.loads(content)
+    except ValueError:
+        state = "cut short" if content else "empty"
+        raise MeasureError(
+            f"perf_analyzer's export for model {name} is {state}: it cannot write NaN or infinity"
+        ) from None
+
+
+def seconds_for(server: Server, name: str, model: Model, load: Load, window: float) -> tuple[float, float]:
+    """Warm a served model up and return (seconds to measure it for, milliseconds of its first request)."""
+    batch = model.samples("test", load.batch).inputs
+    taken = []
+    for _ in range(4):
+        started = time.perf_counter()
+        server.infer(name, {model.inputs[0].name: batch})
+        taken.append(time.perf_counter() - started)
+    return max(window, LEAST * min(taken)), taken[0] * 1e3
+
+
+def served(server: Server, name: str, load: Load, data: Path, seconds: float) -> Callable[[], Run]:
+    """Return what measures a served model once, for a Candidate."""
+    return lambda: run(server, name, load, data, seconds)
+
+
+def inprocess(model: Model, threads: int | None, batch: int, seconds: float) -> Callable[[], Run]:
+    """Return what measures the model in this process on ONNX Runtime's CPU provider, one call after another, no server.
+
+    `threads` None is ONNX Runtime's default. The export has perf_analyzer's form and is recomputed like any other.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(model.onnx(), options, providers=["CPUExecutionProvider"])
+    inputs, name = model.samples("test", max(batch, 64)).inputs, model.inputs[0].name
+    batches = [inputs[start : start + batch] for start in range(0, len(inputs) - batch + 1, batch)]
+
+    def measure() -> Run:
+        requests: list[dict[str, Any]] = []
+        end = time.time_ns() + int(seconds * 1e9)
+        while (started := time.time_ns()) < end:
+            session.run(None, {name: batches[len(requests) % len(batches)]})
+            requests.append({"timestamp": started, "response_timestamps": [time.time_ns()]})
+        experiment = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
+        return rows({"experiments": [experiment], "service_kind": "in-process"}, batch)[0]
+
+    return measure
+
+
+def interleave(
+    candidates: Sequence[Candidate], repeats: int, progress: Callable[[str], object] | None = None
+) -> dict[str, list[Run]]:
+    """Measure every candidate once per repeat, the order rotating, so that drift of the machine hits all alike."""
+    runs: dict[str, list[Run]] = {candidate.name: [] for candidate in candidates}
+    for repeat in range(repeats):
+        turn = repeat % len(candidates)
+        for candidate in [*candidates[turn:], *candidates[:turn]]:
+            runs[candidate.name].append(made := candidate.measure())
+            if progress:
+                progress(
+                    f"{repeat + 1}/{repeats} {candidate.name}: {made.throughput:.1f} infer/s, p50 {made.p50_ms:.2f} ms"
+                )
+    return runs

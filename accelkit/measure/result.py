@@ -1,0 +1,110 @@
+"""One Result per path, as JSON that a program and a later reader can trust, and its raw exports beside it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from accelkit.errors import MeasureError
+from accelkit.measure import bench, compared
+
+SCHEMA = 1
+STATUSES = ("measured", "rejected", "unavailable", "failed")
+CONTROL = "again"
+"""Suffix of the baseline's second run in the raw file."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One path's row; its parts are plain dicts of the schema. A row not proven cannot hold a speed: MeasureError."""
+
+    model: str
+    variant: str
+    path: str
+    status: str
+    reason: str | None = None
+    precision: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] | None = None
+    parity: dict[str, Any] | None = None
+    speed: dict[str, Any] | None = None
+    versus: dict[str, Any] | None = None
+    cost: dict[str, Any] | None = None
+    generation: dict[str, Any] | None = None
+    why: str | None = None
+    where: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    recorded: bool = False
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise MeasureError(f"result of {self.path}: status {self.status!r} is none of {', '.join(STATUSES)}")
+        if self.schema != SCHEMA:
+            raise MeasureError(f"result of {self.path}: schema {self.schema}, this version reads {SCHEMA}")
+        proven = self.evidence and self.parity and (self.parity["passed"] or self.parity.get("proxy"))
+        if self.status == "measured" and not (proven and self.speed):
+            raise MeasureError(f"result of {self.path}: measured without parity, evidence or speed")
+        if self.status != "measured" and (self.speed or self.versus):
+            raise MeasureError(f"result of {self.path}: {self.status}, so it must not hold a speed")
+        if self.status != "measured" and not self.reason:
+            raise MeasureError(f"result of {self.path}: {self.status} without a reason")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Result:
+        """Return the Result in a dict; MeasureError names unknown or missing fields."""
+        try:
+            return cls(**values)
+        except TypeError:
+            known = {item.name for item in fields(cls)}
+            wrong = set(values) - known or {"model", "variant", "path", "status"} - set(values)
+            raise MeasureError(
+                f"result of {values.get('path', '?')}: wrong fields {', '.join(sorted(wrong))}"
+            ) from None
+
+
+def write(path: Path, results: Sequence[Result]) -> Path:
+    """Write results as a JSON list and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([result.as_dict() for result in results], indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def read(path: Path) -> list[Result]:
+    """Read the results in a file; MeasureError if it holds none."""
+    try:
+        values = json.loads(path.read_text())
+        return [Result.from_dict(value) for value in values]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise MeasureError(f"{path}: holds no results: {error}") from None
+
+
+def write_raw(path: Path, load: bench.Load, runs: Mapping[str, Sequence[bench.Run]]) -> Path:
+    """Write every run's export, by candidate in the order of the repeats, as one gzip'ed JSON file."""
+    exports = {name: [run.export for run in made] for name, made in runs.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(json.dumps({"load": asdict(load), "runs": exports}).encode(), mtime=0))
+    return path
+
+
+def recompute(result: Result, raw: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (speed, versus) of a measured Result computed anew from its raw file; MeasureError if it lacks them."""
+    try:
+        content = json.loads(gzip.decompress(raw.read_bytes()))
+        load = bench.Load(**content["load"])
+        made = {name: [bench.rows(one, load.batch)[0] for one in exports] for name, exports in content["runs"].items()}
+        base = (result.versus or {})["path"]
+        again = f"{base} {CONTROL}"
+        parts = [made[name] for name in (base, again, again if result.path == base else result.path)]
+        mine = made[result.path]
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise MeasureError(f"{raw}: does not hold the raw exports of {result.path}: {error!r}") from None
+    rates = [[run.throughput for run in part] for part in parts]
+    return compared.speed(mine, load), compared.versus(base, *rates).as_dict()
