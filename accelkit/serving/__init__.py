@@ -1,0 +1,213 @@
+"""A Triton Inference Server behind one interface: embedded in this machine, in a container, or already running elsewhere."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelkit.errors import ConfigError, ServerError
+from accelkit.serving.client import Client, reason
+from accelkit.serving.launch import Launched, Spec, poll_failure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Server"]
+_running: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for server in list(_running):
+        server.stop()
+
+
+class Server(AbstractContextManager["Server"]):
+    """One Triton serving a model repository; use it in a `with` block, or call `start` and `stop`.
+
+    `mode` is "embedded" (the pinned tritonserver as child of this process), "container" (NVIDIA's image) or "remote" (`url` is
+    the gRPC address "host:port" of a server that runs; HTTP is expected one port below and metrics one above, as Triton counts,
+    unless `http_port` and `metrics_port` say otherwise). Models are loaded explicitly: those named, else every directory of the
+    repository. `options` are further arguments of tritonserver, `env` further variables of its environment, `profile` a
+    directory for the backends' profiles, `timeout` the seconds that the start may take. Ports that are not given are free ones.
+
+    Raises ConfigError for a bad argument, ToolchainError when no server can be had, ServerError (with `log_tail`) with the
+    server's own reason when it does not start or does not load a model; nothing is left running then.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        mode: str = "embedded",
+        url: str | None = None,
+        models: list[str] | None = None,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        verbose: int = 0,
+        profile: Path | None = None,
+        timeout: float = 60,
+        auto_complete: bool = True,
+        http_port: int | None = None,
+        grpc_port: int | None = None,
+        metrics_port: int | None = None,
+        era: str = "current",
+    ):
+        self.repository, self.mode = Path(repository), mode
+        self._spec = Spec(
+            self.repository, url, models, tuple(options), dict(env or {}), verbose, profile, timeout, auto_complete,
+            (http_port, grpc_port, metrics_port), era,
+        )  # fmt: skip
+        self._launched: Launched | None = None
+        self._client: Client | None = None
+        self._tail, self._owner = "", 0
+        self.version = ""
+
+    def start(self) -> Server:
+        """Start the server and load its models; returns itself."""
+        if self._launched is not None:
+            raise ConfigError(f"the server of {self.repository} is already started: stop it first")
+        launch = _launcher(self.mode)
+        self._owner, self._tail = os.getpid(), ""
+        spec = self._spec.checked(self.mode)
+        self._launched = launch(spec)
+        try:
+            self._client = Client(self.http, self.grpc, self._spec.timeout, self.log_tail)
+            self.version = self._client.get("/v2")["version"]
+            for model in spec.models or []:
+                self._loaded(model)
+        except BaseException:
+            self.stop()
+            raise
+        _running.add(self)
+        return self
+
+    def stop(self) -> None:
+        """Stop the server cleanly and remove what it left; no effect when it does not run or was started by a parent process."""
+        launched, self._launched = self._launched, None
+        if self._client is not None:
+            self._client.close()
+        if launched is not None and os.getpid() == self._owner:
+            launched.stop()
+            self._tail = launched.tail(10_000)
+        _running.discard(self)
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def http(self) -> str:
+        """Address of the HTTP/REST interface, "host:port"."""
+        return self._up().http
+
+    @property
+    def grpc(self) -> str:
+        """Address of the gRPC interface, "host:port"."""
+        return self._up().grpc
+
+    @property
+    def metrics(self) -> str:
+        """Address of the Prometheus metrics, "host:port"; they are at /metrics."""
+        return self._up().metrics
+
+    @property
+    def command(self) -> list[str]:
+        """Command line of the server as it runs; empty for a remote one."""
+        return self._up().command
+
+    @property
+    def log(self) -> Path:
+        """File that the server's log goes to; gone after `stop`."""
+        log = self._up().log
+        if log is None:
+            raise ServerError(f"the {self.mode} server keeps its own log: look where it runs")
+        return log
+
+    @property
+    def pid(self) -> int | None:
+        """Process of tritonserver (embedded), of the engine's client (container), or None (remote)."""
+        return self._up().pid
+
+    def infer(
+        self, model: str, inputs: Mapping[str, np.ndarray], outputs: Iterable[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Outputs of one gRPC request by name, all or those asked for; RequestError with the server's reason."""
+        return self._talk().infer(model, inputs, outputs)
+
+    def config(self, model: str) -> dict[str, Any]:
+        """The model's configuration as the server completed and serves it."""
+        return self._talk().get(f"/v2/models/{model}/config")
+
+    def statistics(self, model: str) -> dict[str, Any]:
+        """The server's statistics of the model: counts, and nanoseconds by stage since it was loaded."""
+        return self._talk().get(f"/v2/models/{model}/stats")["model_stats"][0]
+
+    def ready(self, model: str | None = None) -> bool:
+        """Whether the server, or one of its models, takes requests now."""
+        return self._launched is not None and self._talk().ready(model)
+
+    def load(self, model: str) -> None:
+        """Load the model, or load it again after its files changed; ServerError with the server's reason."""
+        before = self._log_size()
+        status, body = self._talk().http("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
+        if status != 200:
+            self._refuse(model, body.get("error", ""), before)
+
+    def unload(self, model: str) -> None:
+        """Unload the model and wait until it is gone."""
+        self._talk().unload(model, self._spec.timeout)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Last lines of the server's log, also after its end."""
+        text = self._launched.tail(lines) if self._launched is not None else self._tail
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _up(self) -> Launched:
+        if self._launched is None:
+            raise ServerError(f"the server of {self.repository} does not run: start it, or use it inside its `with` block")
+        return self._launched
+
+    def _talk(self) -> Client:
+        self._up()
+        assert self._client is not None
+        return self._client
+
+    def _log_size(self) -> int:
+        log = self._up().log
+        return log.stat().st_size if log is not None and log.exists() else 0
+
+    def _loaded(self, model: str) -> None:
+        """Raise the reason when a model that was asked for at the start is not ready."""
+        if not self._talk().ready(model):
+            self._refuse(model, self._talk().index().get(model, ("", ""))[1], 0)
+
+    def _refuse(self, model: str, text: str, log_from: int) -> None:
+        """Raise the server's reason for not loading a model; what its answer lacks is read from its log."""
+        log = self._up().log
+        if (not text or "failed to poll" in text) and log is not None:
+            with log.open("rb") as stream:
+                stream.seek(log_from)
+                text = poll_failure(stream.read().decode(errors="replace"), model) or text
+        where = self.repository / model if self.mode != "remote" else f"{self.mode} server {self.grpc}"
+        why = reason(text) or "it is not in the server's repository"
+        raise ServerError(f"model '{model}' ({where}) did not load: {why}", self.log_tail())
+
+
+def _launcher(mode: str):
+    if mode == "embedded":
+        from accelkit.serving.embedded import launch
+    elif mode == "container":
+        from accelkit.serving.container import launch
+    elif mode == "remote":
+        from accelkit.serving.remote import launch
+    else:
+        raise ConfigError(f"unknown server mode '{mode}': use embedded, container or remote")
+    return launch

@@ -1,0 +1,171 @@
+"""Own process above an embedded tritonserver: when its starter dies, everything that the server left goes with it.
+
+Run as a script with one JSON argument {command, log, directory, starter}; standard library only. Standard input is
+the lifeline: "stop" asks for a clean stop, end of file means that the starter is gone. Standard output carries two JSON
+lines: {"pid"} after the start and {"exit", "tail"} at the end. Works with processes only through /proc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+_PDEATHSIG, _CHILD_SUBREAPER = 1, 36
+_REGION = re.compile(r"/dev/shm/triton_\w+_backend_shm_region_\S+")
+_ORPHAN_GRACE = 2.0  # seconds that a server gets to end by itself after its starter died
+_STOP_GRACE = 20.0
+_TAIL_BYTES = 32_000
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def _parents() -> dict[int, int]:
+    """Parent of every process that is visible."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry)] = int(stat[stat.rindex(")") + 2 :].split()[1])
+    return parents
+
+
+def descendants(root: int) -> list[int]:
+    """All processes below root, children before grandchildren."""
+    parents, found = _parents(), [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
+
+
+def regions(pids: list[int]) -> dict[str, int]:
+    """Shared-memory files of the server's stubs that the processes map, with the number of processes that map them."""
+    count: dict[str, int] = {}
+    for pid in pids:
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text()
+        except OSError:
+            continue
+        for name in set(_REGION.findall(maps)):
+            count[name] = count.get(name, 0) + 1
+    return count
+
+
+def _unlink(names) -> None:
+    for name in names:
+        try:
+            os.unlink(name)
+        except OSError:
+            pass
+
+
+def _reap() -> dict[int, int]:
+    """Exit codes of the children that have ended; orphans of the server are children here."""
+    ended = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = os.waitstatus_to_exitcode(status)
+
+
+def _start(command: list[str], log: str) -> int:
+    me, pid = os.getpid(), os.fork()
+    if pid:
+        return pid
+    try:
+        _prctl(_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != me:
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.execv(command[0], command)
+    except OSError as error:
+        os.write(2, f"cannot run {command[0]}: {error.strerror}\n".encode())
+    os._exit(127)
+
+
+def _say(message: dict) -> None:
+    try:
+        os.write(1, json.dumps(message).encode() + b"\n")
+    except OSError:
+        pass
+
+
+def _watch(server: int, starter: int, wakeup: int) -> tuple[int | None, float]:
+    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace)."""
+    while True:
+        ready, _, _ = select.select([0, wakeup], [], [], 0.5)
+        ended = _reap()
+        if server in ended:
+            return ended[server], 0.0
+        if wakeup in ready and any(number != signal.SIGCHLD for number in os.read(wakeup, 512)):
+            return None, _ORPHAN_GRACE
+        if 0 in ready:
+            return None, _STOP_GRACE if os.read(0, 64) else _ORPHAN_GRACE
+        if os.getppid() != starter:
+            return None, _ORPHAN_GRACE
+        # A name is needed only until the stub has mapped the region: without it nothing can be left behind.
+        _unlink(name for name, users in regions(descendants(os.getpid())).items() if users > 1)
+
+
+def _finish(server: int, grace: float) -> int | None:
+    """End the server and everything below this process, then remove the regions; the server's exit code."""
+    code, names = None, set()
+    if grace:
+        os.kill(server, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while True:
+        code = _reap().get(server, code)
+        below = descendants(os.getpid())
+        names |= set(regions(below))
+        if not below:
+            break
+        if time.monotonic() >= deadline or server not in below:
+            for pid in below:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+        time.sleep(0.02)
+    _unlink(names)
+    return code
+
+
+def main() -> None:
+    """Start what the argument says, watch it, and leave nothing of it behind."""
+    job = json.loads(sys.argv[1])
+    _prctl(_CHILD_SUBREAPER, 1)
+    wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    server = _start(job["command"], job["log"])
+    _say({"pid": server})
+    code, grace = _watch(server, job["starter"], wakeup)
+    ended = _finish(server, grace)
+    try:
+        tail = Path(job["log"]).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    except OSError:
+        tail = ""
+    shutil.rmtree(job["directory"], ignore_errors=True)
+    _say({"exit": ended if code is None else code, "tail": tail})
+
+
+if __name__ == "__main__":
+    main()
