@@ -108,6 +108,5 @@ def test_the_readme_states_the_versions_of_the_file():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"Triton {versions.get('toolchain.server.triton')}" in text
     assert f"glibc {versions.get('toolchain.server.glibc')} or newer" in text
-    assert f"glibc older than {versions.get('toolchain.analyzer.glibc')}" in text
     minors = versions.get("python.minors")
     assert f"Python {minors[0]} to {minors[-1]}" in text
