@@ -89,14 +89,14 @@ def plain(generator: np.random.Generator) -> Style:
 def hard(generator: np.random.Generator) -> Style:
     """A random spoiled style: perspective, blur, noise and low contrast at once."""
     left, top, right, bottom = (int(edge) for edge in generator.integers(2, 12, 4))
-    ink, paper = _colours(generator, 30, 90)
+    ink, paper = _colours(generator, 40, 100)
     return Style(
         int(generator.integers(24, 41)),
         (left, top, right, bottom),
         ink,
         paper,
         corners=tuple(float(shift) for shift in generator.uniform(0, 0.22, 8)),
-        blur=float(generator.uniform(0.01, 0.05)),
-        noise=float(generator.uniform(3, 14)),
+        blur=float(generator.uniform(0.01, 0.045)),
+        noise=float(generator.uniform(3, 12)),
         seed=int(generator.integers(2**31)),
     )
