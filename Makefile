@@ -1,0 +1,45 @@
+# Everything starts here: `make tour`. PYTHON=python3.12 says which Python makes the environment, VENV=dir where.
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+export VENV PYTHON
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test tour test lab lint bench-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make the virtual environment, once; afterwards this takes no time and no network
+	@tools/setup cpu,lessons
+
+setup-test:
+	@tools/setup cpu,lessons,test
+
+tour: setup ## run every lesson, compare the paths, write build/report/index.html
+	@$(BIN)/accelkit tour
+
+lab: setup ## open the lessons in JupyterLab
+	@cd notebooks && "$(abspath $(BIN))/jupyter" lab
+
+lint: setup-test ## check style, types, the form of the notebooks and the rendered files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m accelkit.lessons format --check
+	@$(BIN)/python docker/render.py --check
+	@$(BIN)/python docs/render.py --check
+
+# COVERAGE_PROCESS_START starts the measuring in every process, pytest's own and those that tests start.
+test: lint ## lint, then run every test and hold the coverage
+	@tools/torch-cpu
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" \
+		$(BIN)/python -m pytest -q --durations=10
+	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine --quiet
+	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
+
+bench-check: setup-test ## hold the speeds, as ratios within one run
+	@$(BIN)/python -m pytest -q tests/bench
+
+clean: ## remove what was built here; the environment and the cache of downloads stay
+	@rm -rf build .pytest_cache .ruff_cache .mypy_cache *.egg-info
