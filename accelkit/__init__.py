@@ -1,10 +1,10 @@
 """Take one model down every acceleration path of Triton Inference Server, and prove which of them help on this machine.
 
-    import accelkit
+import accelkit
 
-    model = accelkit.get_model("text_recognition", "small")
-    results = accelkit.compare(model)
-    print(accelkit.table(results))
+model = accelkit.get_model("text_recognition", "small")
+results = accelkit.compare(model)
+print(accelkit.table(results))
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from accelkit.errors import AccelkitError, ConfigError
 
 DEFAULT_BUILD = Path("build")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-model_option = click.option("--model", "model_name", default="text_recognition", show_default=True, help="Model to use.")
+model_option = click.option(
+    "--model", "model_name", default="text_recognition", show_default=True, help="Model to use."
+)
 variant_option = click.option("--variant", default=None, help="Variant of the model  [default: the model's smallest].")
 
 
@@ -65,7 +67,9 @@ def paths(as_json: bool) -> None:
         return show(rows)
     width = max(len(row["path"]) for row in rows)
     for row in rows:
-        click.echo(f"{row['path']:<{width}}  {'ready' if row['unavailable'] is None else 'not here: ' + row['unavailable']}")
+        click.echo(
+            f"{row['path']:<{width}}  {'ready' if row['unavailable'] is None else 'not here: ' + row['unavailable']}"
+        )
 
 
 @cli.group(invoke_without_command=True)
@@ -97,7 +101,9 @@ def models_import(checkpoint: Path, name: str | None) -> None:
 
 @cli.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--path", "path_name", default="onnxruntime-cpu", show_default=True, help="Acceleration path to serve through.")
+@click.option(
+    "--path", "path_name", default="onnxruntime-cpu", show_default=True, help="Acceleration path to serve through."
+)
 @variant_option
 @click.option("--url", default=None, help="gRPC address of a running server instead of a server of our own.")
 @json_option
@@ -116,7 +122,13 @@ def recognize(images: tuple[Path, ...], path_name: str, variant: str | None, url
 @click.argument("path_name", metavar="PATH")
 @model_option
 @variant_option
-@click.option("--repository", type=click.Path(path_type=Path), default=Path("model_repository"), show_default=True, help="Model repository to write to.")
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path),
+    default=Path("model_repository"),
+    show_default=True,
+    help="Model repository to write to.",
+)
 @json_option
 def build(path_name: str, model_name: str, variant: str | None, repository: Path, as_json: bool) -> None:
     """Build the model for PATH and put it into a model repository with its config.pbtxt."""
@@ -125,13 +137,34 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
 
     built = path_table.place(path_table.get(path_name), model_table.get(model_name, variant), repository)
     if as_json:
-        return show({"directory": str(built.directory), "files": [str(file) for file in built.files], "seconds": built.seconds, "size_mb": built.size_mb})
-    click.echo(f"{built.directory}: {', '.join(file.name for file in built.files)} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
+        return show(
+            {
+                "directory": str(built.directory),
+                "files": [str(file) for file in built.files],
+                "seconds": built.seconds,
+                "size_mb": built.size_mb,
+            }
+        )
+    click.echo(
+        f"{built.directory}: {', '.join(file.name for file in built.files)} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)"
+    )
 
 
 @cli.command()
-@click.option("--repository", type=click.Path(path_type=Path), default=Path("model_repository"), show_default=True, help="Model repository to serve.")
-@click.option("--mode", type=click.Choice(["embedded", "container"]), default="embedded", show_default=True, help="Server out of the wheel, or NVIDIA's image.")
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path),
+    default=Path("model_repository"),
+    show_default=True,
+    help="Model repository to serve.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["embedded", "container"]),
+    default="embedded",
+    show_default=True,
+    help="Server out of the wheel, or NVIDIA's image.",
+)
 @click.option("--http-port", type=int, default=None, help="Fixed HTTP port  [default: a free one].")
 @click.option("--grpc-port", type=int, default=None, help="Fixed gRPC port  [default: a free one].")
 @click.option("--metrics-port", type=int, default=None, help="Fixed metrics port  [default: a free one].")
@@ -147,11 +180,38 @@ def serve(repository: Path, mode: str, http_port: int | None, grpc_port: int | N
 @model_option
 @variant_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request.")
-@click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Clients that keep one request each in flight.")
-@click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="Protocol of the requests.")
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "bench", show_default=True, help="Folder for the result and the raw exports.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Clients that keep one request each in flight.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["grpc", "http"]),
+    default="grpc",
+    show_default=True,
+    help="Protocol of the requests.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD / "bench",
+    show_default=True,
+    help="Folder for the result and the raw exports.",
+)
 @json_option
-def bench(path_name: str, model_name: str, variant: str | None, batch: int, concurrency: int, protocol: str, out: Path, as_json: bool) -> None:
+def bench(
+    path_name: str,
+    model_name: str,
+    variant: str | None,
+    batch: int,
+    concurrency: int,
+    protocol: str,
+    out: Path,
+    as_json: bool,
+) -> None:
     """Prove one PATH right, then measure it with perf_analyzer against the baseline."""
     names = list(dict.fromkeys(["onnxruntime-cpu", path_name]))
     measured(names, model_name, variant, batch, concurrency, protocol, out, as_json)
@@ -162,16 +222,52 @@ def bench(path_name: str, model_name: str, variant: str | None, batch: int, conc
 @model_option
 @variant_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request.")
-@click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Clients that keep one request each in flight.")
-@click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="Protocol of the requests.")
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "compare", show_default=True, help="Folder for the results and the raw exports.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Clients that keep one request each in flight.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["grpc", "http"]),
+    default="grpc",
+    show_default=True,
+    help="Protocol of the requests.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD / "compare",
+    show_default=True,
+    help="Folder for the results and the raw exports.",
+)
 @json_option
-def compare(path_names: tuple[str, ...], model_name: str, variant: str | None, batch: int, concurrency: int, protocol: str, out: Path, as_json: bool) -> None:
+def compare(
+    path_names: tuple[str, ...],
+    model_name: str,
+    variant: str | None,
+    batch: int,
+    concurrency: int,
+    protocol: str,
+    out: Path,
+    as_json: bool,
+) -> None:
     """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row."""
     measured(list(path_names) or None, model_name, variant, batch, concurrency, protocol, out, as_json)
 
 
-def measured(names: list[str] | None, model_name: str, variant: str | None, batch: int, concurrency: int, protocol: str, out: Path, as_json: bool) -> None:
+def measured(
+    names: list[str] | None,
+    model_name: str,
+    variant: str | None,
+    batch: int,
+    concurrency: int,
+    protocol: str,
+    out: Path,
+    as_json: bool,
+) -> None:
     """Compare the named paths and print the rows."""
     from accelkit import models as model_table
     from accelkit.comparison import compare as run
@@ -189,7 +285,13 @@ def measured(names: list[str] | None, model_name: str, variant: str | None, batc
 @click.argument("names", nargs=-1)
 @click.option("--run", "execute", is_flag=True, help="Execute the lessons NAMES (all if none is named) and check them.")
 @click.option("--record", is_flag=True, help="Execute the lessons NAMES and write them back with their outputs.")
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "tour", show_default=True, help="Folder for the executed lessons.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD / "tour",
+    show_default=True,
+    help="Folder for the executed lessons.",
+)
 @json_option
 def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_json: bool) -> None:
     """List the lessons, execute them, or record them anew."""
@@ -199,7 +301,13 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD, show_default=True, help="Folder for everything that is made.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD,
+    show_default=True,
+    help="Folder for everything that is made.",
+)
 def tour(out: Path) -> None:
     """Run everything: set-up check, models, every lesson, the comparison and the report."""
     from accelkit.tour import tour as run
@@ -208,9 +316,27 @@ def tour(out: Path) -> None:
 
 
 @cli.command()
-@click.option("--results", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "compare" / "results.json", show_default=True, help="Results to show.")
-@click.option("--summary", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "tour" / "summary.json", show_default=True, help="Summary of the lessons, if there is one.")
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_BUILD / "report" / "index.html", show_default=True, help="HTML file to write.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD / "compare" / "results.json",
+    show_default=True,
+    help="Results to show.",
+)
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD / "tour" / "summary.json",
+    show_default=True,
+    help="Summary of the lessons, if there is one.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_BUILD / "report" / "index.html",
+    show_default=True,
+    help="HTML file to write.",
+)
 def report(results: Path, summary: Path, out: Path) -> None:
     """Write the HTML report of the last comparison and print its table."""
     from accelkit import report as module

@@ -24,7 +24,9 @@ class MissingPackage(AccelkitError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'accelkit[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed: pip install 'accelkit[{extra}]'"
+        )
         self.package = package
 
 

@@ -12,8 +12,9 @@ def recognize(
 ) -> list[str]:
     """Read one word from each picture, in order.
 
-    Starts an embedded server for the path, or uses the running one at `url` (gRPC host:port), whose model must bear the name that
-    the path's config gives it. Raises ModelError for a file that is no picture, ServerError and RequestError from serving.
+    Starts an embedded server for the path, or uses the running one at `url` (gRPC host:port), whose model must bear
+    the name that the path's config gives it. Raises ModelError for a file that is no picture, ServerError and
+    RequestError from serving.
     """
     from accelkit import models, paths
     from accelkit.serving import Server

@@ -28,10 +28,14 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     page = report.html(results, summary, out / "report" / "index.html")
     echo("")
     for lesson in summary["lessons"]:
-        echo(f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s  {lesson['error'] or ''}".rstrip())
+        echo(
+            f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s  {lesson['error'] or ''}".rstrip()
+        )
     echo("")
     echo(report.table(results))
     echo("")
     echo(f"report: {page}   ({time.monotonic() - started:.0f} s)")
-    failed = any(lesson["outcome"] != "ok" for lesson in summary["lessons"]) or any(row.status == "failed" for row in results)
+    failed = any(lesson["outcome"] != "ok" for lesson in summary["lessons"]) or any(
+        row.status == "failed" for row in results
+    )
     return 1 if failed else 0

@@ -1,0 +1,5 @@
+"""Run the command line as `python -m accelkit`."""
+
+from accelkit.cli import main
+
+main()

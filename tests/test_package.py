@@ -1,0 +1,120 @@
+"""What the package promises as a whole: its public names, its light import, its size."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import accelkit
+
+PACKAGE = Path(accelkit.__file__).parent
+PUBLIC = [
+    "AccelkitError",
+    "ConfigError",
+    "LessonError",
+    "Load",
+    "MeasureError",
+    "MissingPackage",
+    "ModelError",
+    "RequestError",
+    "Result",
+    "Server",
+    "ServerError",
+    "ToolchainError",
+    "advise",
+    "compare",
+    "get_model",
+    "get_path",
+    "probe",
+    "table",
+]
+HEAVY = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "torch",
+    "tritonclient",
+    "google",
+    "PIL",
+    "matplotlib",
+    "jinja2",
+    "IPython",
+    "click",
+    "tqdm",
+)
+LIMIT = 4_000
+
+
+def test_public_names_are_pinned():
+    assert accelkit.__all__ == PUBLIC
+    assert dir(accelkit) == PUBLIC
+    for name in PUBLIC:
+        assert callable(getattr(accelkit, name)), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    try:
+        accelkit.no_such_name  # noqa: B018
+    except AttributeError as error:
+        assert "no_such_name" in str(error)
+    else:
+        raise AssertionError("an unknown name was found")
+
+
+def test_the_function_compare_is_not_shadowed_by_a_module():
+    code = "import accelkit.comparison, accelkit.cli, accelkit; assert callable(accelkit.compare), accelkit.compare"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_loads_no_framework():
+    code = "import sys, accelkit; print(' '.join(sorted(name for name in sys.modules if '.' not in name)))"
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", code], check=True, capture_output=True, text=True, cwd=PACKAGE.parent
+    ).stdout.split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def code_lines(path: Path) -> int:
+    """Lines that hold code: no blank line, no comment, no docstring."""
+    source = path.read_text()
+    lines: set[int] = set()
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in skip:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node
+        ):
+            text = node.body[0]
+            lines -= set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    return len(lines)
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if "backends" not in path.relative_to(PACKAGE).parts]
+
+
+def test_the_package_stays_small_enough_to_read():
+    total = sum(code_lines(path) for path in modules())
+    assert 500 < total < LIMIT, f"{total} lines of code without the backends"
+
+
+def test_every_module_and_public_function_says_what_it_is():
+    silent = []
+    for path in modules():
+        tree = ast.parse(path.read_text())
+        if not ast.get_docstring(tree):
+            silent.append(str(path))
+        for node in tree.body:
+            if (
+                isinstance(node, (ast.FunctionDef, ast.ClassDef))
+                and not node.name.startswith("_")
+                and not ast.get_docstring(node)
+            ):
+                silent.append(f"{path}:{node.lineno} {node.name}")
+    assert not silent
