@@ -29,12 +29,11 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 DOCKERFILES = [DOCKER / "Dockerfile.server", DOCKER / "Dockerfile.client"]
 
 
-def ran(*command: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ran(*command: object, env: dict[str, str] | None = None, where: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command with the checkout importable and return what came of it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-    return subprocess.run(
-        [str(word) for word in command], check=False, capture_output=True, text=True, cwd=ROOT, env=environment
-    )
+    words = [str(word) for word in command]
+    return subprocess.run(words, check=False, capture_output=True, text=True, cwd=where, env=environment)
 
 
 def parsed(path: Path) -> DockerfileParser:
@@ -101,16 +100,33 @@ def test_hadolint_finds_what_is_wrong(tmp_path):
     assert done.returncode != 0 and "DL3006" in done.stdout
 
 
+def copied(path: Path) -> list[str]:
+    """Return every path of the checkout that a Dockerfile copies."""
+    words = [[word for word in value.split() if not word.startswith("--")] for value in instructions(path, "COPY")]
+    return [source.rstrip("/") for line in words for source in line[:-1]]
+
+
+def test_what_the_client_copies_is_enough_to_install_and_to_list_the_lessons(tmp_path):
+    for source in copied(DOCKER / "Dockerfile.client"):
+        (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, tmp_path / source)
+    metadata = "import setuptools.build_meta as build; print(build.prepare_metadata_for_build_editable('.'))"
+    done = ran(sys.executable, "-c", metadata, where=tmp_path)
+    assert done.returncode == 0 and "accelkit-" in done.stdout, done.stderr
+    command = "import accelkit.cli; accelkit.cli.main()"
+    done = ran(sys.executable, "-c", command, "lessons", where=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0 and "00_start_here" in done.stdout, done.stderr
+    installed = re.search(r"tools/setup (\S+)", (DOCKER / "Dockerfile.client").read_text())
+    assert installed and installed[1] in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_every_copied_path_exists_and_is_let_through(path):
     ignore = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     let_through = [line[1:] for line in ignore if line.startswith("!")]
     assert ignore[0] == "*"
-    sources = [
-        word.rstrip("/")
-        for value in instructions(path, "COPY")
-        for word in [word for word in value.split() if not word.startswith("--")][:-1]
-    ]
+    sources = copied(path)
     assert sources
     tracked = ran("git", "ls-files").stdout.splitlines()
     for source in sources:
