@@ -145,9 +145,8 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
                 "size_mb": built.size_mb,
             }
         )
-    click.echo(
-        f"{built.directory}: {', '.join(file.name for file in built.files)} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)"
-    )
+    files = ", ".join(file.name for file in built.files)
+    click.echo(f"{built.directory}: {files} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
 
 
 @cli.command()

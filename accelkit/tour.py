@@ -28,9 +28,8 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     page = report.html(results, summary, out / "report" / "index.html")
     echo("")
     for lesson in summary["lessons"]:
-        echo(
-            f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s  {lesson['error'] or ''}".rstrip()
-        )
+        row = f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s"
+        echo(f"{row}  {lesson['error'] or ''}".rstrip())
     echo("")
     echo(report.table(results))
     echo("")

@@ -66,7 +66,7 @@ def test_recognize_reads_a_word_from_a_picture(tmp_path: Path):
     from accelkit.models.text_recognition import render
 
     picture = tmp_path / "word.png"
-    render.word("harbour").save(picture)
+    render.render("harbour").save(picture)
     done = accelkit("recognize", picture, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [{"image": str(picture), "word": "harbour"}]
@@ -86,7 +86,7 @@ def test_recognize_refuses_a_missing_file(tmp_path: Path):
 def test_recognize_says_that_nobody_answers_at_the_url(tmp_path: Path):
     from accelkit.models.text_recognition import render
 
-    render.word("harbour").save(tmp_path / "word.png")
+    render.render("harbour").save(tmp_path / "word.png")
     refused(accelkit("recognize", tmp_path / "word.png", "--url", "127.0.0.1:9"), "127.0.0.1")
 
 
