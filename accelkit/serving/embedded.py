@@ -20,6 +20,7 @@ from accelkit import toolchain
 from accelkit.errors import ServerError
 from accelkit.serving.client import reason
 from accelkit.serving.launch import LOOPBACK, Spec, arguments, free_ports, start_failure, wait
+from accelkit.serving.supervisor import discard
 
 BACKENDS = Path(__file__).resolve().parent.parent / "backends"
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -63,7 +64,7 @@ class Embedded:
         self._process.wait()
         if rest:
             self._end = json.loads(rest.splitlines()[-1])["tail"]
-        shutil.rmtree(self._directory, ignore_errors=True)
+        discard(self._directory)
 
 
 def launch(spec: Spec) -> Embedded:
@@ -133,7 +134,7 @@ def assemble(target: Path, tools: toolchain.Toolchain, directory: Path) -> None:
         if name != "python":
             (backend / "model.py").symlink_to(BACKENDS / name / "model.py")
         launcher = backend / _STUB
-        launcher.write_text(_launcher(interpreter, tools.stubs / _STUB, tools.server_libs))
+        launcher.write_text(_launcher(interpreter, tools.stubs / _STUB, tools.server_libs, directory / "regions"))
         launcher.chmod(0o755)
 
 
@@ -153,13 +154,15 @@ def _interpreter(home: Path, libpython: Path) -> Path:
     return home
 
 
-def _launcher(interpreter: Path, stub: Path, libraries: Path) -> str:
-    """Shell script that lets the stub find its interpreter and its libraries, then becomes it."""
-    path = f"{interpreter}/libpython:{libraries}"
-    return (
-        f'#!/bin/sh\nunset PYTHONHOME\nexport PATH={shlex.quote(str(interpreter))}/bin:"$PATH"\n'
-        f'export LD_LIBRARY_PATH={shlex.quote(path)}:"$LD_LIBRARY_PATH"\nexec {shlex.quote(str(stub))} "$@"\n'
-    )
+def _launcher(interpreter: Path, stub: Path, libraries: Path, regions: Path) -> str:
+    """Shell script that notes the stub's shared-memory region, lets it find its interpreter, and becomes it."""
+    interpreter, stub, libraries, regions = (shlex.quote(str(path)) for path in (interpreter, stub, libraries, regions))
+    return f"""#!/bin/sh
+[ -n "$2" ] && echo "$2" >> {regions}
+unset PYTHONHOME
+export PATH={interpreter}/bin:"$PATH" LD_LIBRARY_PATH={interpreter}/libpython:{libraries}:"$LD_LIBRARY_PATH"
+exec {stub} "$@"
+"""
 
 
 def _join(*parts: str) -> str:
@@ -176,7 +179,7 @@ def _directory() -> tuple[Path, int]:
             if time.time() - old.stat().st_mtime > 60 and old.stat().st_uid == os.getuid():
                 with (old / "lock").open() as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(old, ignore_errors=True)
+                    discard(old)
         except OSError:
             continue
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))

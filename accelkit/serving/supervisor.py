@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -19,7 +18,6 @@ import time
 from pathlib import Path
 
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
-_REGION = re.compile(r"/dev/shm/triton_\w+_backend_shm_region_\S+")
 _ORPHAN_GRACE = 2.0  # seconds that a server gets to end by itself after its starter died
 _STOP_GRACE = 20.0
 _TAIL_BYTES = 32_000
@@ -47,25 +45,18 @@ def descendants(root: int) -> list[int]:
     return found[1:]
 
 
-def regions(pids: list[int]) -> dict[str, int]:
-    """Shared-memory files of the server's stubs that the processes map, with the number of processes that map them."""
-    count: dict[str, int] = {}
-    for pid in pids:
-        try:
-            maps = Path(f"/proc/{pid}/maps").read_text()
-        except OSError:
-            continue
-        for name in set(_REGION.findall(maps)):
-            count[name] = count.get(name, 0) + 1
-    return count
-
-
-def _unlink(names) -> None:
+def discard(directory: Path) -> None:
+    """Remove a server's directory and the shared-memory regions whose names its stubs' launchers wrote there."""
+    try:
+        names = (directory / "regions").read_text().split()
+    except OSError:
+        names = []
     for name in names:
         try:
-            os.unlink(name)
+            os.unlink(f"/dev/shm/{Path(name).name}")
         except OSError:
             pass
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _reap() -> dict[int, int]:
@@ -120,31 +111,28 @@ def _watch(server: int, starter: int, wakeup: int) -> tuple[int | None, float]:
             return None, _STOP_GRACE if os.read(0, 64) else _ORPHAN_GRACE
         if os.getppid() != starter:
             return None, _ORPHAN_GRACE
-        # A name is needed only until the stub has mapped the region: without it nothing can be left behind.
-        _unlink(name for name, users in regions(descendants(os.getpid())).items() if users > 1)
 
 
 def _finish(server: int, grace: float) -> int | None:
-    """End the server and everything below this process, then remove the regions; the server's exit code."""
-    code, names = None, set()
+    """End the server and everything below this process; the server's exit code.
+
+    With grace the stubs may finalize; the server then has nothing left to do but to wait for its next look at them.
+    """
+    code, deadline = None, time.monotonic() + grace
     if grace:
         os.kill(server, signal.SIGTERM)
-    deadline = time.monotonic() + grace
     while True:
         code = _reap().get(server, code)
         below = descendants(os.getpid())
-        names |= set(regions(below))
         if not below:
-            break
-        if time.monotonic() >= deadline or server not in below:
+            return code
+        if time.monotonic() >= deadline or server not in below or below == [server]:
             for pid in below:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
                     pass
         time.sleep(0.02)
-    _unlink(names)
-    return code
 
 
 def main() -> None:
@@ -163,7 +151,7 @@ def main() -> None:
         tail = Path(job["log"]).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except OSError:
         tail = ""
-    shutil.rmtree(job["directory"], ignore_errors=True)
+    discard(Path(job["directory"]))
     _say({"exit": ended if code is None else code, "tail": tail})
 
 

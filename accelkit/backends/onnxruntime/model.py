@@ -1,34 +1,52 @@
-"""Stand-in for Triton's C++ backend `onnxruntime`: first form."""
+"""Stand-in for Triton's C++ backend `onnxruntime`: loads, refuses and answers as that one does."""
+
+from __future__ import annotations
+
+import gc
 import json
 import os
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+
+from accelkit.backends import host
+from accelkit.backends.onnxruntime import complete, session, signature
+from accelkit.backends.onnxruntime.run import Runner
+from accelkit.backends.onnxruntime.session import Place
 
 
 class TritonPythonModel:
-    """Serves model.onnx of the model's version directory."""
+    """One instance: one session, and one run for all requests that the batcher gathered."""
 
-    def initialize(self, args):
-        """Open the session."""
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Fill in what the configuration lacks from the model file."""
+        config = auto_complete_model_config.as_dict()
+        version = Path(pb_utils.get_model_dir())
+        place = Place(config["name"], str(version.parent), version.name)
+        config.update(complete.complete(place, config, host.command_line(), pb_utils.Logger))
+        host.check_warmup(config["name"], config)
+        return auto_complete_model_config
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the session and hold its tensors against the configuration."""
         config = json.loads(args["model_config"])
-        path = os.path.join(args["model_repository"], args["model_version"], config["default_model_filename"] or "model.onnx")
-        options = ort.SessionOptions()
-        for key in ("intra_op_thread_count", "inter_op_thread_count"):
-            if key in config.get("parameters", {}):
-                setattr(options, key.replace("thread_count", "num_threads"), int(config["parameters"][key]["string_value"]))
-        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.inputs = [x.name for x in self.session.get_inputs()]
-        self.outputs = [x.name for x in self.session.get_outputs()]
+        self.profile = os.environ.get("ACCELKIT_PROFILE_DIR")
+        self.place = Place(
+            args["model_name"], args["model_repository"], args["model_version"], args["model_instance_name"],
+            args["model_instance_kind"], int(args["model_instance_device_id"]),
+        )  # fmt: skip
+        host.check_warmup(self.place.model, config)
+        self.session = session.open_session(self.place, config, host.command_line(), self.profile)
+        signature.check(self.place.model, config, self.session)
+        self.execute = Runner(config, self.session, session.run_options(config), pb_utils).execute
+        # What lives now lives until the end, and requests make no cycles: the collector need not look at them.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
 
-    def execute(self, requests):
-        """Run all requests as one batch."""
-        feeds = [{name: np.from_dlpack(pb_utils.get_input_tensor_by_name(r, name)) for name in self.inputs} for r in requests]
-        sizes = np.cumsum([len(feed[self.inputs[0]]) for feed in feeds])[:-1]
-        joined = feeds[0] if len(feeds) == 1 else {n: np.concatenate([f[n] for f in feeds]) for n in self.inputs}
-        values = self.session.run(self.outputs, joined)
-        parts = [np.split(value, sizes) if len(feeds) > 1 else [value] for value in values]
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(n, p[i]) for n, p in zip(self.outputs, parts)]) for i in range(len(requests))
-        ]
+    def finalize(self) -> None:
+        """Flush the profile, if one is written."""
+        if self.profile is not None:
+            session.end_profile(self.place, self.session)
