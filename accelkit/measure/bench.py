@@ -28,8 +28,9 @@ RAMP = 0.1
 """Share of a run that is warm-up and not counted."""
 SETTLED = 0.05
 """Largest residual of Little's law at which a run is to be believed."""
-LEAST = 30
-"""Requests that a run should at least hold; slow models get longer windows for it."""
+LEAST = 20
+"""Requests that a run should at least hold; slow models get up to LONGER times the window for it."""
+LONGER = 4
 TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:\{[^{}]*\}|\[(?:\{[^{}]*\},?)*\]),?')
 
 
@@ -90,7 +91,7 @@ def command(
     line = ["perf_analyzer", "-m", name, "-u", url, "-i", load.protocol, "-b", str(load.batch)]
     line += ["--concurrency-range", str(load.concurrency), "--input-data", str(data)]
     line += ["--measurement-interval", str(round(seconds * 1000 / WINDOWS / STRETCH))]
-    line += ["--max-trials", str(WINDOWS), "--stability-percentage", "999"]
+    line += ["--max-trials", str(WINDOWS), "--stability-percentage", "100000"]
     return line + (["--profile-export-file", str(export)] if export else [])
 
 
@@ -142,34 +143,39 @@ def _run(experiment: Mapping[str, Any], batch: int, export: Mapping[str, Any]) -
 
 
 def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Run:
-    """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails."""
+    """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails.
+
+    A window in which no request ended (a busy machine) is tried again, twice as long, up to twice.
+    """
     from accelkit import toolchain
 
     tools = toolchain.ensure(progress=False)
     url = server.grpc if load.protocol == "grpc" else server.http
-    with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
-        export = Path(folder, "export.json")
-        line = command(name, url, load, data, seconds, export)
-        env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-        env["LD_LIBRARY_PATH"] = ":".join([*map(str, tools.analyzer_libs), env.get("LD_LIBRARY_PATH", "")]).rstrip(":")
-        try:
-            done = subprocess.run(
-                [str(tools.perf_analyzer), *line[1:]], capture_output=True, text=True, env=env, timeout=seconds * 3 + 60
-            )
-        except subprocess.TimeoutExpired:
-            raise MeasureError(
-                f"perf_analyzer did not end within {seconds * 3 + 60:.0f} s at model {name} on {url}"
-            ) from None
-        if done.returncode:
-            raise MeasureError(
-                f"perf_analyzer cannot measure model {name} on {url}: {_reason(done.stderr + done.stdout)}"
-            )
-        return rows(_slim(export.read_bytes() if export.exists() else b"", name), load.batch)[0]
+    env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    env["LD_LIBRARY_PATH"] = ":".join([*map(str, tools.analyzer_libs), env.get("LD_LIBRARY_PATH", "")]).rstrip(":")
+    output = ""
+    for length in (seconds, 2 * seconds, 4 * seconds):
+        with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
+            export = Path(folder, "export.json")
+            line = [str(tools.perf_analyzer), *command(name, url, load, data, length, export)[1:]]
+            limit = 3 * length + 60
+            try:
+                done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=limit)
+            except subprocess.TimeoutExpired:
+                raise MeasureError(f"perf_analyzer did not end within {limit:.0f} s: model {name} on {url}") from None
+            if not done.returncode:
+                return rows(_slim(export.read_bytes() if export.exists() else b"", name), load.batch)[0]
+            output = done.stderr + done.stdout
+        if "time window" not in output and "--measurement-interval" not in output:
+            break
+    raise MeasureError(f"perf_analyzer cannot measure model {name} on {url}: {_reason(output)}")
 
 
 def _reason(output: str) -> str:
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"had error:|^error:|connect to", line, re.IGNORECASE)] or lines[:1]
+    telling = [
+        line for line in lines if re.search(r"had error:|^error:|^No valid|^Failed to obtain", line, re.IGNORECASE)
+    ] or lines[:1]
     noise = r"^(?:Thread \[\d+\] had )?error: |\[request id: <id_unknown>\] "
     return re.sub(noise, "", telling[0]) if telling else "it said nothing"
 
@@ -194,7 +200,7 @@ def seconds_for(server: Server, name: str, model: Model, load: Load, window: flo
         started = time.perf_counter()
         server.infer(name, {model.inputs[0].name: batch})
         taken.append(time.perf_counter() - started)
-    return max(window, LEAST * min(taken)), taken[0] * 1e3
+    return max(window, min(LEAST * min(taken), LONGER * window)), taken[0] * 1e3
 
 
 def served(server: Server, name: str, load: Load, data: Path, seconds: float) -> Callable[[], Run]:
@@ -228,14 +234,30 @@ def inprocess(model: Model, threads: int | None, batch: int, seconds: float) -> 
 
 
 def interleave(
-    candidates: Sequence[Candidate], repeats: int, progress: Callable[[str], object] | None = None
+    candidates: Sequence[Candidate],
+    repeats: int,
+    progress: Callable[[str], object] | None = None,
+    broken: dict[str, str] | None = None,
 ) -> dict[str, list[Run]]:
-    """Measure every candidate once per repeat, the order rotating, so that drift of the machine hits all alike."""
+    """Measure every candidate once per repeat, the order rotating, so that drift of the machine hits all alike.
+
+    A candidate that cannot be measured is left out from then on, its reason in `broken`; without `broken` it raises.
+    """
     runs: dict[str, list[Run]] = {candidate.name: [] for candidate in candidates}
     for repeat in range(repeats):
         turn = repeat % len(candidates)
         for candidate in [*candidates[turn:], *candidates[:turn]]:
-            runs[candidate.name].append(made := candidate.measure())
+            if candidate.name not in runs:
+                continue
+            try:
+                made = candidate.measure()
+            except MeasureError as error:
+                if broken is None:
+                    raise
+                broken[candidate.name] = str(error)
+                del runs[candidate.name]
+                continue
+            runs[candidate.name].append(made)
             if progress:
                 progress(
                     f"{repeat + 1}/{repeats} {candidate.name}: {made.throughput:.1f} infer/s, p50 {made.p50_ms:.2f} ms"

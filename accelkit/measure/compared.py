@@ -62,7 +62,7 @@ def speed(runs: Sequence[Run], load: Load) -> dict[str, Any]:
     """Return the speed part of a Result: medians over the repeats, and the largest residual of Little's law."""
     middle = {key: round(median(getattr(run, key) for run in runs), 3) for key in ("p50_ms", "p95_ms", "p99_ms")}
     throughputs = [run.throughput for run in runs]
-    residuals = [run.residual for run in runs]
+    worst = max((run.residual for run in runs), key=abs)
     return {
         "batch": load.batch,
         "concurrency": load.concurrency,
@@ -71,5 +71,5 @@ def speed(runs: Sequence[Run], load: Load) -> dict[str, Any]:
         "interval": [round(value, 2) for value in interval(throughputs)],
         **middle,
         "repeats": len(runs),
-        "littles_law_residual": round(max(residuals, key=abs), 4),
+        "littles_law_residual": round(worst, 4) + 0.0,
     }

@@ -9,6 +9,7 @@ import importlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
@@ -80,7 +81,7 @@ class Unbuilt:
     def unavailable(self, machine: Machine) -> str | None:
         """Return what the path needs and which of it is missing here."""
         missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
-        missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
+        missing += [f"the package {name}" for name in self.packages if not _installed(name)]
         missing.append(f"the recipe accelkit/paths/{_module(self.NAME)}.py")
         return f"needs {self.NEEDS}; missing here: {', '.join(missing)}"
 
@@ -92,6 +93,13 @@ class Unbuilt:
     def config(self, model: Model, **overrides: Any) -> NoReturn:
         """Raise ConfigError, as build does."""
         self.build(model, File())
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _module(name: str) -> str:
@@ -112,7 +120,7 @@ def get(name: str) -> Path:
     except ModuleNotFoundError as error:
         if error.name != f"accelkit.paths.{_module(name)}":
             raise
-    return Unbuilt(name, *PLANNED[name])
+    return cast(Path, Unbuilt(name, *PLANNED[name]))
 
 
 def model_name(path: Path, model: Model) -> str:

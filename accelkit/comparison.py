@@ -1,0 +1,237 @@
+"""Every path of one model in one run: build, serve, prove, then measure the proven ones, interleaved."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelkit import machine, paths, repository, versions
+from accelkit.budget import Budget, budget
+from accelkit.errors import AccelkitError, MeasureError
+from accelkit.measure import bench, compared, evidence, parity
+from accelkit.measure.bench import Candidate, Load
+from accelkit.measure.result import CONTROL, Result, write_raw
+from accelkit.serving import Server
+
+if TYPE_CHECKING:
+    from accelkit.models import Model
+
+RAW = "raw.json.gz"
+AGAIN = f"{paths.BASELINE} {CONTROL}"
+PROFILED = 3
+RUNTIMES = (
+    "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorflow "
+    "treelite vllm numpy protobuf tritonclient"
+).split()
+
+
+@dataclass
+class Entry:
+    """What is known of one path so far."""
+
+    name: str
+    path: paths.Path
+    served: str = ""
+    status: str = "measured"
+    reason: str | None = None
+    seconds: float = 0.0
+    parts: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def end(self, status: str, reason: str) -> None:
+        """Take the path out of the run."""
+        self.status, self.reason = status, " ".join(reason.split())
+
+
+def compare(
+    model: Model,
+    names: Iterable[str] | None = None,
+    *,
+    load: Load | None = None,
+    out: Path = Path("build/compare"),
+    progress: bool = True,
+    limits: Budget | None = None,
+) -> list[Result]:
+    """Return one Result for every path named (None: all), the baseline always among them and first.
+
+    Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
+    server, the order rotating, the baseline twice in every repeat. A path that is not here, fails or is rejected has its
+    reason and no speed. The raw exports go to `out`/raw.json.gz, the inputs of the load to `out`/inputs.json.
+    """
+    load, limits, here = load or Load(), limits or budget(), machine.probe()
+    say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
+    chosen = dict.fromkeys([paths.BASELINE, *(paths.names() if names is None else names)])
+    entries = [Entry(name, paths.get(name)) for name in chosen]
+    version = ""
+    with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
+        store = Path(folder, "repository")
+        for entry in entries:
+            if reason := entry.path.unavailable(here):
+                entry.end("unavailable", reason)
+                continue
+            say(f"{entry.name}: building and proving")
+            _guarded(entry, partial(_prepare, entry, model, store, Path(folder, "profile", entry.name)))
+        if live := _live(entries):
+            with Server(store, models=[entry.served for entry in live]) as server:
+                version = server.version
+                runs = _measure(server, model, live, load, out, limits, say)
+            if runs:
+                _conclude(live, runs, load)
+                write_raw(out / RAW, load, runs)
+    where = _where(here, version)
+    return [_result(entry, model, where) for entry in entries]
+
+
+def _live(entries: Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.status == "measured"]
+
+
+def _guarded(entry: Entry, step: Callable[[], None]) -> None:
+    try:
+        step()
+    except AccelkitError as error:
+        entry.end("failed", str(error))
+
+
+def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
+    """Build, place and serve alone with the profile on; read the evidence."""
+    path = entry.path
+    config = path.config(model)
+    entry.served = config.name
+    entry.provenance = {"code": _code(path, model), "config": _hash(repository.text(config).encode()), "raw": None}
+    placed = paths.place(path, model, store)
+    entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
+    inputs = model.samples("test", 4).inputs
+    with Server(store, models=[entry.served], profile=profile) as server:
+        for _ in range(PROFILED):
+            server.infer(entry.served, {model.inputs[0].name: inputs})
+    try:
+        found = evidence.READERS[path.EVIDENCE](profile)
+    except MeasureError as error:
+        return entry.end("rejected", str(error))
+    entry.parts["evidence"] = found.as_dict()
+    entry.parts["precision"] = {"requested": path.PRECISION, "observed": found.observed}
+
+
+def _measure(
+    server: Server, model: Model, live: list[Entry], load: Load, out: Path, limits: Budget, say: Callable[[str], object]
+) -> dict[str, list[bench.Run]]:
+    """Parity of every path, then the interleaved runs of those that passed; no runs without the baseline."""
+    for entry in live:
+        _guarded(entry, partial(_prove, server, model, entry, load, limits, say))
+    able = _live(live)
+    if not able or able[0].name != paths.BASELINE:
+        for entry in able:
+            entry.end("failed", f"the baseline gives no number to compare with: {live[0].reason}")
+        return {}
+    data = bench.inputs_file(model, out / "inputs.json")
+    candidates = [
+        Candidate(name, bench.served(server, entry.served, load, data, entry.seconds))
+        for entry in able
+        for name in ([entry.name, AGAIN] if entry.name == paths.BASELINE else [entry.name])
+    ]
+    broken: dict[str, str] = {}
+    runs = bench.interleave(candidates, limits.repeats, say, broken)
+    for entry in able:
+        if entry.name in broken:
+            entry.end("failed", broken[entry.name])
+        entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
+    if paths.BASELINE not in runs or AGAIN not in runs:
+        for entry in _live(able):
+            entry.end("failed", f"the baseline gives no number to compare with: {broken[min(broken)]}")
+        return {}
+    return runs
+
+
+def _prove(
+    server: Server, model: Model, entry: Entry, load: Load, limits: Budget, say: Callable[[str], object]
+) -> None:
+    entry.seconds, first = bench.seconds_for(server, entry.served, model, load, limits.window_s)
+    entry.cost["first_inference_ms"] = round(first, 2)
+    verdict = parity.check(model, parity.served(server, entry.served, model), entry.path.PRECISION, limits.samples)
+    entry.parts["parity"] = verdict.as_dict()
+    entry.cost["memory_mb"] = memory_mb(server, entry.served)
+    say(f"{entry.name}: parity {'passed' if verdict.passed else 'FAILED: ' + str(verdict.reason)}")
+    if verdict.reason:
+        entry.end("rejected", verdict.reason)
+
+
+def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load) -> None:
+    rates = {name: [run.throughput for run in made] for name, made in runs.items()}
+    for entry in _live(live):
+        other = AGAIN if entry.name == paths.BASELINE else entry.name
+        verdict = compared.versus(paths.BASELINE, rates[paths.BASELINE], rates[AGAIN], rates[other])
+        entry.parts |= {"speed": compared.speed(runs[entry.name], load), "versus": verdict.as_dict()}
+        entry.provenance["raw"] = RAW
+
+
+def _result(entry: Entry, model: Model, where: dict[str, Any]) -> Result:
+    precision = entry.parts.pop("precision", {"requested": entry.path.PRECISION, "observed": None})
+    return Result(
+        model.name, model.variant, entry.name, entry.status, entry.reason, precision,
+        cost=entry.cost or None, why=_why(entry), where=where, provenance=entry.provenance, **entry.parts,
+    )  # fmt: skip
+
+
+def _why(entry: Entry) -> str | None:
+    """Cause, evidence and next command of a row that is rejected or slower."""
+    nodes = ", ".join(f"{count} {kind}" for kind, count in entry.parts.get("evidence", {}).get("nodes", {}).items())
+    if entry.status == "rejected":
+        return f"outputs differ ({entry.reason}); ran {nodes}; next: accelkit bench {entry.name} --batch 1"
+    versus = entry.parts.get("versus")
+    if versus and versus["verdict"] == "slower":
+        return (
+            f"{versus['ratio']:.2f} times the baseline here; ran {nodes}; next: accelkit bench {entry.name} --batch 1"
+        )
+    return None
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _code(path: paths.Path, model: Model) -> str:
+    """Hash of what ran: the path's recipe, its stand-in backend and the model's own code and weights."""
+    package = Path(__file__).parent
+    files = [package / "paths" / f"{path.NAME.replace('-', '_')}.py"]
+    files += sorted((package / "backends" / path.BACKEND).glob("*.py"))
+    return _hash(b"\0".join(file.read_bytes() for file in files) + model.code_hash.encode())
+
+
+def memory_mb(server: Server, served: str) -> float | None:
+    """Resident memory in MB of the processes that run a model's instances in an embedded server; None elsewhere."""
+    total = 0
+    for process in Path("/proc").glob("[0-9]*") if server.mode == "embedded" else ():
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            status = (process / "status").read_text()
+        except OSError:
+            continue
+        ours = re.search(rf"^PPid:\s+{server.pid}$", status, re.MULTILINE)
+        if ours and any(re.fullmatch(rf"{re.escape(served)}(_\d+)+", word) for word in words):
+            total += int((re.search(r"^VmRSS:\s+(\d+)", status, re.MULTILINE) or ["0", "0"])[1])
+    return round(total / 1024, 1) or None
+
+
+def _where(here: machine.Machine, version: str) -> dict[str, Any]:
+    facts = here.as_dict()
+    analyzer = versions.get("toolchain.analyzer")
+    glibc = [int(part) for part in (here.glibc or "0").split(".")]
+    if glibc < [int(part) for part in analyzer["glibc"].split(".")]:
+        analyzer = versions.get("toolchain.analyzer_older")
+    return {
+        "machine": {"line": here.line(), **{key: value for key, value in facts.items() if key != "runtimes"}},
+        "gpus": len(here.gpus),
+        "server": {"mode": "embedded", "version": version or None},
+        "versions": {name: here.runtimes[name] for name in RUNTIMES if name in here.runtimes}
+        | {"perf_analyzer": analyzer["version"]},
+        "date": datetime.date.today().isoformat(),
+    }
