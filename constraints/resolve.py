@@ -32,7 +32,7 @@ def requirements() -> list[str]:
     wanted = ["setuptools", *project["dependencies"]]
     for extra in INSTALLED:
         wanted += project["optional-dependencies"][extra]
-    return [f"{name}=={pins[re.split(r'[\[;]', name)[0]]}" for name in wanted if ";" not in name]
+    return [f"{name}=={pins[name.partition('[')[0]]}" for name in wanted if ";" not in name]
 
 
 def main() -> None:

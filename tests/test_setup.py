@@ -35,7 +35,7 @@ def checkout(tmp_path) -> Path:
     return tmp_path
 
 
-def setup(checkout: Path, extras: str = "cpu,lessons", python: str = "bin/mypython", **env: str):
+def run_setup(checkout: Path, extras: str = "cpu,lessons", python: str = "bin/mypython", **env: str):
     clean = {name: value for name, value in os.environ.items() if name not in ("VENV", "PYTHON", "MAKEFLAGS")}
     return subprocess.run(
         ["tools/setup", extras], cwd=checkout, env={**clean, "PYTHON": python, **env}, capture_output=True, text=True
@@ -47,48 +47,48 @@ def calls(checkout: Path) -> int:
 
 
 def test_first_run_installs_with_the_constraints_and_the_second_does_nothing(checkout):
-    first = setup(checkout)
+    first = run_setup(checkout)
     assert first.returncode == 0, first.stderr
     minor = f"{sys.version_info.major}{sys.version_info.minor}"
     lines = (checkout / "calls").read_text().splitlines()
     assert len(lines) == 2 and all(f"--constraint constraints/py{minor}.txt" in line for line in lines)
     assert "setuptools==" in lines[0] and "--editable .[cpu,lessons]" in lines[1]
-    second = setup(checkout)
+    second = run_setup(checkout)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "") and calls(checkout) == 2
 
 
 def test_a_larger_set_holds_the_smaller_and_not_the_other_way_round(checkout):
-    setup(checkout)
-    assert setup(checkout, "cpu,lessons,test").returncode == 0 and calls(checkout) == 4
+    run_setup(checkout)
+    assert run_setup(checkout, "cpu,lessons,test").returncode == 0 and calls(checkout) == 4
     for extras in ("cpu,lessons,test", "cpu,lessons", "cpu"):
-        assert setup(checkout, extras).returncode == 0
+        assert run_setup(checkout, extras).returncode == 0
     assert calls(checkout) == 4
 
 
 def test_changed_pins_install_again(checkout):
-    setup(checkout)
+    run_setup(checkout)
     for path in (checkout / "constraints").glob("py*.txt"):
         path.write_text(path.read_text() + "extra-package==1.0\n")
-    assert setup(checkout).returncode == 0 and calls(checkout) == 4
+    assert run_setup(checkout).returncode == 0 and calls(checkout) == 4
 
 
 def test_a_cut_install_is_not_done_and_the_next_run_makes_it_anew(checkout):
     (checkout / "cut").touch()
-    done = setup(checkout)
+    done = run_setup(checkout)
     assert done.returncode == 2 and "error: pip could not install" in done.stderr
     assert (checkout / ".venv/.setup-unfinished").exists()
     (checkout / "cut").unlink()
     (checkout / ".venv/half-written").touch()
-    assert setup(checkout).returncode == 0
+    assert run_setup(checkout).returncode == 0
     assert not (checkout / ".venv/half-written").exists() and not (checkout / ".venv/.setup-unfinished").exists()
 
 
 def test_an_environment_that_worked_keeps_working_when_adding_to_it_fails(checkout):
-    setup(checkout)
+    run_setup(checkout)
     (checkout / "cut").touch()
-    assert setup(checkout, "cpu,lessons,test").returncode == 2
+    assert run_setup(checkout, "cpu,lessons,test").returncode == 2
     count = calls(checkout)
-    assert setup(checkout).returncode == 0 and calls(checkout) == count
+    assert run_setup(checkout).returncode == 0 and calls(checkout) == count
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_an_environment_that_worked_keeps_working_when_adding_to_it_fails(checko
 def test_a_python_that_will_not_do_is_named(answer, words, checkout):
     (checkout / "bin/other").write_text(f"#!/bin/sh\n{answer}\n")
     (checkout / "bin/other").chmod(0o755)
-    done = setup(checkout, python="bin/other")
+    done = run_setup(checkout, python="bin/other")
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (checkout / ".venv").exists()
 
 
 def test_another_python_than_that_of_the_environment_is_refused(checkout):
-    setup(checkout)
+    run_setup(checkout)
     (checkout / "bin/other").write_text("#!/bin/sh\necho 3.10\n")
     (checkout / "bin/other").chmod(0o755)
-    done = setup(checkout, python="bin/other")
+    done = run_setup(checkout, python="bin/other")
     assert done.returncode == 2 and "delete .venv, or name another directory with VENV=" in done.stderr
 
 
