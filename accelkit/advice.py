@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def text(advice: Advice) -> str:
     lines = [f"{question:<38} {answer}" for question, answer in advice.trail]
     said = {"Try first": advice.path, "Why": advice.why, "Believe it when": advice.evidence, "Beware": advice.beware}
     said |= {"Shape": advice.shape, "Next": advice.next}
-    return "\n".join([*lines, "", *(f"{title + ':':<16} {line}" for title, line in said.items())])
+    wrapped = (textwrap.fill(f"{title + ':':<16} {said[title]}", 100, subsequent_indent=" " * 17) for title in said)
+    return "\n".join([*lines, "", *wrapped])
 
 
 def tree(node: Mapping[str, Any] = TABLE["tree"], indent: str = "") -> str:

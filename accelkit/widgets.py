@@ -81,7 +81,7 @@ def reading_html(reading: Reading) -> str:
     for path, read in reading.read.items():
         pairs = zip(*differences(reading.word, read), strict=True)
         shown = "".join(f"<b><u>[{html.escape(a)}]</u></b>" if mark == "^" else html.escape(a) for a, mark in pairs)
-        rows.append((path, shown))
+        rows.append((html.escape(path), shown))
     cells = [("you typed", html.escape(reading.word)), *rows]
     style = "font-family:monospace;font-size:1.4em;text-align:left;padding-left:2em"
     table = "".join(f"<tr><td>{name}</td><td style='{style}'>{word}</td></tr>" for name, word in cells)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from accelkit.errors import LessonError, MissingPackage
 from accelkit.lessons import form
@@ -43,24 +44,18 @@ def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[
     """Execute one lesson and return its row of the summary; never raises for what the lesson does."""
     results = out / "results" / f"{path.stem}.json"
     results.unlink(missing_ok=True)
-    started, error = time.monotonic(), None
+    started, kind, error = time.monotonic(), None, None
     try:
         execute(path, out / path.name, out, tick)
-        mode(results)
+        kind = mode(results)
     except LessonError as failure:
         error = str(failure)
-    seconds = round(time.monotonic() - started, 1)
-    return {
-        "name": path.stem,
-        "mode": mode(results) if results.exists() else None,
-        "outcome": "failed" if error else "ok",
-        "seconds": seconds,
-        "error": error,
-    }
+    seconds, outcome = round(time.monotonic() - started, 1), "failed" if error else "ok"
+    return {"name": path.stem, "mode": kind, "outcome": outcome, "seconds": seconds, "error": error}
 
 
 def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lambda: None) -> None:
-    """Run every cell of a notebook in a fresh kernel of this interpreter, from the lessons' folder, into `output`.
+    """Run every cell of a notebook in a fresh kernel of this interpreter, from the notebook's folder, into `output`.
 
     Raises LessonError, in one line, for a cell that fails or runs too long, a dead kernel, cells never reached.
     """
@@ -70,13 +65,12 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
     except ImportError:
         raise MissingPackage("papermill", "lessons", "running the lessons") from None
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = form.NOTEBOOKS if path.parent.name == "solutions" else path.parent
     try:
-        with environment(JUPYTER_PATH=str(kernels(out)), ACCELKIT_TOUR=str(out.resolve())):
+        with mock.patch.dict(os.environ, JUPYTER_PATH=str(kernels(out))):
             papermill.execute_notebook(
                 path,
                 output,
-                cwd=folder,
+                cwd=path.parent,
                 kernel_name=form.KERNELSPEC["name"],
                 progress_bar=False,
                 execution_timeout=CELL_TIMEOUT_S,
@@ -93,11 +87,11 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
 
 
 def mode(results: Path) -> str:
-    """Derive live, recorded or mixed from the results that a lesson wrote; raises LessonError when it wrote none."""
+    """Derive live, recorded or mixed from the results that a lesson wrote; LessonError when none of them is one."""
     rows = json.loads(results.read_text()) if results.exists() else []
-    if not rows:
-        raise LessonError(f"{results.stem}: wrote no result, so nothing says what it measured; call lessons.keep")
-    kinds = {bool(row["recorded"]) for row in rows}
+    kinds = {bool(row["recorded"]) for row in rows if row["status"] in ("measured", "rejected")}
+    if not kinds:
+        raise LessonError(f"{results.stem}: kept no result that was measured, so it is neither live nor recorded")
     return "mixed" if len(kinds) == 2 else "recorded" if kinds.pop() else "live"
 
 
@@ -106,13 +100,14 @@ def keep(name: str, results: Sequence[Any]) -> Path:
     from accelkit.measure import result
 
     path = Path(os.environ.get("ACCELKIT_TOUR", OUT)) / "results" / f"{form.lesson(name).stem}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result.write(path, list(results))
-    return path
+    return result.write(path, list(results))
 
 
 def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
-    """Execute a lesson and write it back with outputs, hash and last-verified stamp; one that fails stays as it was."""
+    """Execute a lesson and its solution and write them back with outputs, hash and last-verified stamp.
+
+    Raises LessonError for one that fails, which stays as it was.
+    """
     from accelkit import machine
 
     path = form.lesson(name, folder)
@@ -135,28 +130,19 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     executed = form.read(Path(out) / path.name)
     executed["metadata"]["accelkit"] = about
     form.write(path, form.canonical(executed))
+    answers = form.solution(path)
+    execute(answers, Path(out) / answers.name, Path(out))
+    form.write(answers, form.canonical(form.read(Path(out) / answers.name)))
     return row
 
 
 def kernels(out: Path) -> Path:
-    """Make a private Jupyter folder whose only kernel is this interpreter, and return it."""
+    """Make a private Jupyter folder with this interpreter as the kernel, which keeps results under `out`; return it."""
     folder = out.resolve() / ".jupyter"
     argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": form.KERNELSPEC["display_name"], "language": "python"}
+    spec = {**form.KERNELSPEC, "argv": argv, "env": {"ACCELKIT_TOUR": str(out.resolve())}}
     form.write(folder / "kernels" / form.KERNELSPEC["name"] / "kernel.json", json.dumps(spec))
     return folder
-
-
-@contextlib.contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 @contextlib.contextmanager

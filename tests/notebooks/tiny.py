@@ -21,7 +21,7 @@ CELLS = [
     "# NBVAL_CHECK_OUTPUT\nstate",
     "answer = None",
     "assert answer in (None, 3)\nprint('not yet' if answer is None else 'solved')",
-    f"{RESULT}_ = out.write_text(json.dumps([{{'recorded': False, **{WHERE!r}}}]))",
+    f"{RESULT}_ = out.write_text(json.dumps([{{'recorded': False, 'status': 'measured', **{WHERE!r}}}]))",
 ]
 TAGS = {3: ["server-state"], 4: ["exercise-1"], 5: ["check-1"]}
 
