@@ -7,6 +7,7 @@ files; with --check it writes nothing, names the files that are out of date, and
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from accelkit import cli, lessons, report
+from accelkit import cli, lessons, paths, report
 from accelkit.measure import result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,18 @@ def needs(row: dict[str, Any]) -> str:
     """Return what a lesson needs beyond the set-up, as words."""
     named = row["needs"]
     return (named if isinstance(named, str) else ", ".join(named or [])) or "nothing more"
+
+
+def path_lines() -> str:
+    """Return which paths of the table this copy of the kit can build, and which it only describes."""
+    built, described = [], []
+    for name in paths.names():
+        (described if isinstance(paths.get(name), paths.Unbuilt) else built).append(f"`{name}`")
+    lines = [f"Paths that this version builds, proves and measures: {', '.join(built)}."]
+    if described:
+        lines.append("Paths that it only lists, with what they need and what of it is missing on your machine:")
+        lines.append(f"{', '.join(described)}.")
+    return textwrap.fill(" ".join(lines), 120, break_on_hyphens=False)
 
 
 def commands(group: click.Group, prefix: str = "accelkit") -> list[tuple[str, click.Command]]:
@@ -62,7 +75,8 @@ def result_text() -> str:
 def readme() -> str:
     """Return README.md with its marked parts filled."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, part in (("lessons", lesson_rows()), ("commands", command_rows()), ("result", result_text())):
+    parts = {"lessons": lesson_rows(), "paths": path_lines(), "commands": command_rows(), "result": result_text()}
+    for name, part in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         assert text.count(start) == text.count(end) == 1, f"README.md must have one part marked {name}"
         text = "\n".join([text.split(start)[0] + start, *filter(None, [part]), end + text.split(end)[1]])
