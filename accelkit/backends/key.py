@@ -70,5 +70,3 @@ class Key:
         if text.lower() in ("false", "off", "0"):
             return False
         raise Refused(f"failed to convert '{text}' to boolean")
-
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,9 @@ class Server(AbstractContextManager["Server"]):
     def load(self, model: str) -> None:
         """Load the model, or load it again after its files changed; ServerError with the server's reason."""
         before = self._log_size()
-        status, body = self._talk().http("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
+        status, body = self._talk().http(
+            "POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600)
+        )
         if status != 200:
             self._refuse(model, body.get("error", ""), before)
 
@@ -172,7 +175,9 @@ class Server(AbstractContextManager["Server"]):
 
     def _up(self) -> Launched:
         if self._launched is None:
-            raise ServerError(f"the server of {self.repository} does not run: start it, or use it inside its `with` block")
+            raise ServerError(
+                f"the server of {self.repository} does not run: start it, or use it inside its `with` block"
+            )
         return self._launched
 
     def _talk(self) -> Client:
@@ -201,13 +206,7 @@ class Server(AbstractContextManager["Server"]):
         raise ServerError(f"model '{model}' ({where}) did not load: {why}", self.log_tail())
 
 
-def _launcher(mode: str):
-    if mode == "embedded":
-        from accelkit.serving.embedded import launch
-    elif mode == "container":
-        from accelkit.serving.container import launch
-    elif mode == "remote":
-        from accelkit.serving.remote import launch
-    else:
+def _launcher(mode: str) -> Callable[[Spec], Launched]:
+    if mode not in ("embedded", "container", "remote"):
         raise ConfigError(f"unknown server mode '{mode}': use embedded, container or remote")
-    return launch
+    return importlib.import_module(f"accelkit.serving.{mode}").launch

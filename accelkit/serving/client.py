@@ -50,7 +50,9 @@ class Client:
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise ServerError(f"no server answers at http://{self._http}: {error or type(error).__name__}", self._tail()) from None
+            raise ServerError(
+                f"no server answers at http://{self._http}: {error or type(error).__name__}", self._tail()
+            ) from None
         finally:
             connection.close()
         try:
@@ -75,7 +77,11 @@ class Client:
     def index(self) -> dict[str, tuple[str, str]]:
         """State and reason of every model that the repository holds or that was asked for."""
         found = self.http("POST", "/v2/repository/index", {})[1]
-        return {row["name"]: (row.get("state", ""), row.get("reason", "")) for row in found} if isinstance(found, list) else {}
+        return (
+            {row["name"]: (row.get("state", ""), row.get("reason", "")) for row in found}
+            if isinstance(found, list)
+            else {}
+        )
 
     def unload(self, model: str, timeout: float) -> None:
         """Unload the model and wait until the server has let go of it."""
@@ -85,7 +91,9 @@ class Client:
         deadline = time.monotonic() + timeout
         while self.index().get(model, ("", ""))[1] not in ("", "unloaded"):
             if time.monotonic() > deadline:
-                raise ServerError(f"model '{model}' is still being unloaded after {timeout:g} s: wait for its requests", self._tail())
+                raise ServerError(
+                    f"model '{model}' is still being unloaded after {timeout:g} s: wait for its requests", self._tail()
+                )
             time.sleep(0.02)
 
     def infer(
@@ -97,7 +105,9 @@ class Client:
         for name, array in inputs.items():
             dtype = module.utils.np_to_triton_dtype(array.dtype)
             if dtype is None:
-                raise RequestError(f"model '{model}': input '{name}' has element type {array.dtype}, which Triton does not know")
+                raise RequestError(
+                    f"model '{model}': input '{name}' has element type {array.dtype}, which Triton does not know"
+                )
             tensors.append(module.grpc.InferInput(name, list(array.shape), dtype))
             tensors[-1].set_data_from_numpy(array)
         wanted = [module.grpc.InferRequestedOutput(name) for name in outputs] if outputs is not None else None
@@ -106,7 +116,9 @@ class Client:
         except module.utils.InferenceServerException as error:
             text = f"model '{model}' refused the request: {reason(error.message() or str(error))}"
             if str(error.status()) in ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED") and not self.ready():
-                raise ServerError(f"the server at {self._grpc} no longer answers: {reason(error.message())}", self._tail()) from None
+                raise ServerError(
+                    f"the server at {self._grpc} no longer answers: {reason(error.message())}", self._tail()
+                ) from None
             raise RequestError(text) from None
         return {tensor.name: answer.as_numpy(tensor.name) for tensor in answer.get_response().outputs}
 
@@ -124,7 +136,11 @@ class Client:
             raise MissingPackage("tritonclient[grpc]", "cpu", "sending inference requests") from None
         if self._stub is None or self._stub[0] != os.getpid():
             # A loopback server is never behind a proxy; the C core would otherwise honour http_proxy.
-            options = [("grpc.enable_http_proxy", 0), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+            options = [
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+            ]
             made = tritonclient.grpc.InferenceServerClient(self._grpc, channel_args=options)
             self._stub = (os.getpid(), made)
         return self._stub[1], tritonclient

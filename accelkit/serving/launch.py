@@ -60,13 +60,19 @@ class Spec:
             raise ConfigError(f"url belongs to the mode 'remote', not to '{mode}': leave it out or change the mode")
         repository = self.repository.expanduser().absolute()
         if not repository.is_dir():
-            raise ConfigError(f"model repository {repository} is not a directory: give the directory that holds the models")
+            raise ConfigError(
+                f"model repository {repository} is not a directory: give the directory that holds the models"
+            )
         names = self.models
         if names is None:
-            names = sorted(entry.name for entry in repository.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(
+                entry.name for entry in repository.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+            )
         for name in names:
             if not (repository / name).is_dir():
-                raise ConfigError(f"model '{name}' is not in the repository {repository}: it needs a directory {repository / name}")
+                raise ConfigError(
+                    f"model '{name}' is not in the repository {repository}: it needs a directory {repository / name}"
+                )
         ports = list(self.ports)
         options = []
         for option in self.options:
@@ -77,7 +83,12 @@ class Spec:
                 options.append(option)
         profile = self.profile.expanduser().absolute() if self.profile is not None else None
         return replace(
-            self, repository=repository, models=list(names), profile=profile, options=tuple(options), ports=(ports[0], ports[1], ports[2])
+            self,
+            repository=repository,
+            models=list(names),
+            profile=profile,
+            options=tuple(options),
+            ports=(ports[0], ports[1], ports[2]),
         )
 
 
@@ -151,7 +162,10 @@ def start_failure(log: str) -> str:
     """Why the server ended while it started."""
     lines = [line for line in log.splitlines() if line.strip()]
     for line in lines:
-        if line.startswith(("tritonserver: ", "error: ", "cannot run ", "Failed to ")) or "error while loading shared" in line:
+        if (
+            line.startswith(("tritonserver: ", "error: ", "cannot run ", "Failed to "))
+            or "error while loading shared" in line
+        ):
             return line
     errors = [text for text in _LOG.findall(log) if "NVML" not in text and "CUDA" not in text]
     return errors[-1] if errors else (lines[-1] if lines else "it ended without a word")

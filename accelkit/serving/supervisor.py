@@ -1,8 +1,8 @@
 """Own process above an embedded tritonserver: when its starter dies, everything that the server left goes with it.
 
-Run as a script with one JSON argument {command, log, directory, starter}; standard library only. Standard input is
-the lifeline: "stop" asks for a clean stop, end of file means that the starter is gone. Standard output carries two JSON
-lines: {"pid"} after the start and {"exit", "tail"} at the end. Works with processes only through /proc.
+Run as a script with the path of a JSON file {command, cleanup, log, directory, starter}; standard library only. Standard
+input is the lifeline: "stop" asks for a clean stop, end of file means that the starter is gone. Standard output carries
+two JSON lines: {"pid"} after the start and {"exit", "tail"} at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -61,7 +62,7 @@ def discard(directory: Path) -> None:
 
 def _reap() -> dict[int, int]:
     """Exit codes of the children that have ended; orphans of the server are children here."""
-    ended = {}
+    ended: dict[int, int] = {}
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -137,7 +138,7 @@ def _finish(server: int, grace: float) -> int | None:
 
 def main() -> None:
     """Start what the argument says, watch it, and leave nothing of it behind."""
-    job = json.loads(sys.argv[1])
+    job = json.loads(Path(sys.argv[1]).read_text())
     _prctl(_CHILD_SUBREAPER, 1)
     wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -151,6 +152,8 @@ def main() -> None:
         tail = Path(job["log"]).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except OSError:
         tail = ""
+    if job["cleanup"]:
+        subprocess.run(job["cleanup"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     discard(Path(job["directory"]))
     _say({"exit": ended if code is None else code, "tail": tail})
 

@@ -61,9 +61,7 @@ DEFAULT_MAX_BATCH = Key(
     "default-max-batch-size", "int", "4", ERAS, "max_batch_size that auto-complete writes when there is none", _SOURCE,
     "command line",
 )  # fmt: skip
-CUDNN_SEARCH = Key(
-    "cudnn_conv_algo_search", "int", "0", ERAS, "GPU: 0 EXHAUSTIVE, 1 HEURISTIC, 2 DEFAULT", _SOURCE
-)
+CUDNN_SEARCH = Key("cudnn_conv_algo_search", "int", "0", ERAS, "GPU: 0 EXHAUSTIVE, 1 HEURISTIC, 2 DEFAULT", _SOURCE)
 GPU_MEMORY = Key("gpu_mem_limit", "int", "", ERAS, "GPU: bytes that the CUDA arena may take", _SOURCE)
 ARENA_STRATEGY = Key(
     "arena_extend_strategy", "int", "0", ERAS, "GPU: the CUDA arena grows by 0 the next power of two, 1 what is asked for", _SOURCE

@@ -1,6 +1,8 @@
-"""Requests through a session: one run for all that were gathered, tensors handed over by DLPack without copies.
+"""Requests through a session: one run for all that were gathered, tensors handed over without copies.
 
-The server's stubs were built against NumPy 1: their own arrays are wrong under NumPy 2, DLPack is right under both.
+The server's stubs were built against NumPy 1: under NumPy 2 their as_numpy and Tensor() are wrong. DLPack is right under
+both. Tensors leave as DLPack capsules of ONNX Runtime, because the stub renames a capsule in a way that NumPy's answers
+with a traceback in the log, which costs more than a small model's run.
 """
 
 from __future__ import annotations
@@ -10,58 +12,84 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime import OrtValue
 
 from accelkit.backends.onnxruntime.session import official
 
+_NO_OUTPUT = "onnx runtime error 2: At least one output should be requested."
+
 
 class Runner:
-    """Runs requests of one model through its session."""
+    """Runs requests of one model through its session, whose bindings it keeps."""
 
     def __init__(self, config: Mapping[str, Any], session: onnxruntime.InferenceSession, options: Any, pb: Any):
-        self._session, self._options, self._pb = session, options, pb
+        self._binding, self._run = session.io_binding(), session.run_with_iobinding
+        self._options, self._pb = options, pb
         self._outputs = sorted(io["name"] for io in config["output"])
-        self._batched = int(config.get("max_batch_size") or 0) > 0
-        self._scalars = {node.name for node in session.get_inputs() if not node.shape}
+        ranks = {node.name: len(node.shape) for node in session.get_inputs()}
+        self._scalars = {name for name, rank in ranks.items() if rank == 0}
+        ranks = {node.name: len(node.shape) for node in session.get_outputs()}
+        self._scalar_dims = {io["name"]: [1] * len(io["dims"]) for io in config["output"] if not ranks[io["name"]]}
+        self._kept: Any = None
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order."""
-        feeds = [self._feed(request) for request in requests]
-        if len(feeds) == 1:
-            return [self._one(feeds[0])]
+        if len(requests) == 1:
+            return [self._alone(requests[0])]
         try:
-            return self._together(feeds)
+            return self._together(requests)
         except Exception:
             # Only the requests that are at fault shall fail.
-            return [self._one(feed) for feed in feeds]
+            return [self._alone(request) for request in requests]
 
-    def _feed(self, request: Any) -> dict[str, np.ndarray]:
-        feed = {tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()}
-        return {name: array.reshape(()) if name in self._scalars else array for name, array in feed.items()}
-
-    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        if not self._outputs:
-            raise RuntimeError("onnx runtime error 2: At least one output should be requested.")
-        return self._session.run(self._outputs, feed, self._options)
-
-    def _one(self, feed: dict[str, np.ndarray]) -> Any:
+    def _alone(self, request: Any) -> Any:
+        bind = self._binding.bind_ortvalue_input
         try:
-            values = self._run(feed)
+            for tensor in request.inputs():
+                name = tensor.name()
+                if name in self._scalars:
+                    bind(name, OrtValue.ortvalue_from_numpy(np.from_dlpack(tensor).reshape(())))
+                else:
+                    bind(name, OrtValue.from_dlpack(tensor))
+            values = self._values()
         except Exception as error:
             return self._pb.InferenceResponse(error=self._pb.TritonError(str(official(error))))
         return self._response(values)
 
-    def _together(self, feeds: list[dict[str, np.ndarray]]) -> list[Any]:
+    def _together(self, requests: list[Any]) -> list[Any]:
+        feeds = [{tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()} for request in requests]
         joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
-        values = self._run(joined)
+        for name, array in joined.items():
+            self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
+        arrays = [np.from_dlpack(value) for value in self._values()]
+        # The parts are views: their arrays must live until the server has taken the responses.
+        self._kept = arrays
         responses, start = [], 0
         for feed in feeds:
             end = start + len(next(iter(feed.values())))
-            responses.append(self._response([value[start:end] for value in values]))
+            responses.append(self._response([OrtValue.ortvalue_from_numpy(array[start:end]) for array in arrays]))
             start = end
         return responses
 
-    def _response(self, values: list[np.ndarray]) -> Any:
+    def _values(self) -> list[Any]:
+        """Run what is bound; a bound output would be written into again, so each run binds new ones."""
+        if not self._outputs:
+            raise RuntimeError(_NO_OUTPUT)
+        binding = self._binding
+        for name in self._outputs:
+            binding.bind_output(name)
+        try:
+            self._run(binding, self._options)
+        finally:
+            binding.clear_binding_inputs()
+        values = binding.get_outputs()
+        for name, dims in self._scalar_dims.items():
+            self._kept = np.from_dlpack(values[self._outputs.index(name)]).reshape(dims)
+            values[self._outputs.index(name)] = OrtValue.ortvalue_from_numpy(self._kept)
+        return values
+
+    def _response(self, values: list[Any]) -> Any:
         make = self._pb.Tensor.from_dlpack
         return self._pb.InferenceResponse(
-            [make(name, value if value.ndim else value.reshape(1)) for name, value in zip(self._outputs, values)]
+            [make(name, value.__dlpack__()) for name, value in zip(self._outputs, values)]
         )

@@ -117,7 +117,9 @@ def open_session(
     providers: list[Any] = ["CPUExecutionProvider"]
     if place.kind == "GPU":
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise Refused("instance kind KIND_GPU needs an ONNX Runtime with the CUDA provider: install onnxruntime-gpu")
+            raise Refused(
+                "instance kind KIND_GPU needs an ONNX Runtime with the CUDA provider: install onnxruntime-gpu"
+            )
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": place.device}))
     try:
         # Providers that an accelerator added to the options exclude a list of providers here.

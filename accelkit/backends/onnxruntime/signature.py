@@ -38,7 +38,9 @@ def tensors(nodes: Sequence[Any]) -> dict[str, Tensor]:
     for node in sorted(nodes, key=lambda node: node.name):
         if not node.type.startswith("tensor("):
             kind = node.type.partition("(")[0].upper()
-            raise Refused(f"Unsupported ONNX Type 'ONNX_TYPE_{kind}' for I/O '{node.name}', expected 'ONNX_TYPE_TENSOR'.")
+            raise Refused(
+                f"Unsupported ONNX Type 'ONNX_TYPE_{kind}' for I/O '{node.name}', expected 'ONNX_TYPE_TENSOR'."
+            )
         element = node.type[len("tensor(") : -1]
         dims = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in node.shape)
         found[node.name] = Tensor(node.name, TYPES.get(element, element.upper()), dims)
@@ -51,7 +53,9 @@ def check(model: str, config: Mapping[str, Any], session: onnxruntime.InferenceS
         if config.get(part):
             raise Refused(f"model '{model}' has {part}, which this Python-based stand-in of the backend does not offer")
     if (config.get("sequence_batching") or {}).get("state"):
-        raise Refused(f"model '{model}' has implicit state, which this Python-based stand-in of the backend does not offer")
+        raise Refused(
+            f"model '{model}' has implicit state, which this Python-based stand-in of the backend does not offer"
+        )
     inputs = tensors(session.get_inputs())
     expected = sum(not io.get("optional") for io in config["input"]) + len(controls(config))
     if len(inputs) != expected:

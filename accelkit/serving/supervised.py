@@ -1,0 +1,143 @@
+"""Start a server under the supervisor, on free ports, and wait until it answers or says why it does not."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelkit.errors import ServerError
+from accelkit.serving.client import reason
+from accelkit.serving.launch import LOOPBACK, Spec, free_ports, start_failure, wait
+from accelkit.serving.supervisor import discard
+
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_PREFIX = "accelkit-server-"
+_TAKEN = re.compile(r"already (?:in use|allocated)|failed to bind|failed to start (?:HTTP|GRPC|Metrics)", re.IGNORECASE)
+_PLAIN = re.compile(r"[\w./+,:=@%-]+")
+Ports = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the supervisor runs: a command, its environment, and a command that removes what outlives it."""
+
+    command: list[str]
+    env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    cleanup: list[str] = field(default_factory=list)
+
+
+class Supervised:
+    """A running server and its supervisor."""
+
+    def __init__(self, job: Job, directory: Path, lock: int, ports: Ports):
+        self.command, self.log, self._directory, self._end = job.command, directory / "log.txt", directory, ""
+        self.http, self.grpc, self.metrics = (f"{LOOPBACK}:{port}" for port in ports)
+        told = {"command": job.command, "cleanup": job.cleanup, "directory": str(directory), "starter": os.getpid()}
+        (directory / "job.json").write_text(json.dumps({**told, "log": str(self.log)}))
+        read, self._lifeline = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_SUPERVISOR), str(directory / "job.json")],
+            stdin=read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=job.env, cwd="/", start_new_session=True, pass_fds=(lock,),
+        )  # fmt: skip
+        os.close(read)
+        os.close(lock)
+        self.pid: int | None = json.loads(self._read_line() or '{"pid": null}')["pid"]
+
+    def ended(self) -> bool:
+        """Whether the server, and with it the supervisor, has ended."""
+        return self._process.poll() is not None
+
+    def tail(self, lines: int) -> str:
+        """Last lines of the log, also after the end."""
+        try:
+            text = self.log.read_text(errors="replace")
+        except OSError:
+            text = self._end
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """Ask for a clean end, wait for it, and remove the directory if the supervisor was killed and could not."""
+        try:
+            os.write(self._lifeline, b"stop\n")
+        except OSError:
+            pass
+        os.close(self._lifeline)
+        last = self._read_line()
+        if last:
+            self._end = json.loads(last)["tail"]
+        self._process.wait()
+        discard(self._directory)
+
+    def _read_line(self) -> bytes:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job]) -> Supervised:
+    """Start what `prepare` makes of a directory, ports and an identity; ServerError with the server's own reason.
+
+    A port may be taken between its choice and the server's bind: then the server is started again on others.
+    """
+    log = ""
+    for _ in range(10):
+        directory, lock = _directory()
+        ports, identity = free_ports(spec.ports), f"accelkit-{uuid.uuid4().hex[:12]}"
+        try:
+            job = prepare(directory, ports, identity)
+        except BaseException:
+            os.close(lock)
+            discard(directory)
+            raise
+        running = Supervised(job, directory, lock, ports)
+        try:
+            answers = wait(running.http, identity, spec.timeout, running.ended)
+        except BaseException:
+            running.stop()
+            raise
+        if answers:
+            return running
+        ended = running.ended()
+        running.stop()
+        log = running.tail(10_000)
+        if not ended:
+            raise ServerError(
+                f"the server gave no answer within {spec.timeout:g} s: give it more, or read its log", log
+            )
+        if not _TAKEN.search(log) or None not in spec.ports:
+            break
+    raise ServerError(f"the server did not start: {reason(start_failure(log))}", "\n".join(log.splitlines()[-20:]))
+
+
+def plain(path: Path) -> bool:
+    """Whether a shell takes the path as it is; the server hands some paths to one without quotes."""
+    return _PLAIN.fullmatch(str(path)) is not None
+
+
+def _directory() -> tuple[Path, int]:
+    """A new directory for one server and the lock that says that it is in use; directories of dead ones go."""
+    root = Path(tempfile.gettempdir())
+    if not plain(root):
+        root = Path("/tmp")
+    for old in root.glob(f"{_PREFIX}*"):
+        try:
+            if time.time() - old.stat().st_mtime > 60 and old.stat().st_uid == os.getuid():
+                with (old / "lock").open() as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    discard(old)
+        except OSError:
+            continue
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    held = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    return directory, held
