@@ -139,9 +139,9 @@ def _docker(machine: Machine) -> Check:
 
 
 def _disk(folder: Path) -> Check:
-    parent = next(path for path in (folder, *folder.parents) if path.is_dir())
+    parent = next(path for path in (folder, *folder.parents) if os.path.isdir(path))
     free = shutil.disk_usage(parent).free / 2**30
-    if not os.access(parent, os.W_OK) or (folder.exists() and not folder.is_dir()):
+    if not os.access(parent, os.W_OK) or (os.path.exists(folder) and not os.path.isdir(folder)):
         fix = "set ACCELKIT_CACHE to a directory that you may write to"
         return Check("cache", "missing", f"{folder} cannot be written", fix)
     fix = f"free {ROOM_GB:.0f} GB, or set ACCELKIT_CACHE to a larger disk"

