@@ -22,6 +22,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 from accelkit import toolchain, versions
+from accelkit.serving import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -202,6 +203,17 @@ def test_documented_docker_commands_are_understood_by_the_docker_client():
             env={"DOCKER_HOST": "unix:///nowhere/docker.sock", "DOCKER_BUILDKIT": "0"},
         )
         assert "annot connect to the Docker daemon" in done.stderr, f"{command}\n{done.stderr}"
+
+
+def test_the_documented_client_works_against_a_server_that_runs(tmp_path):
+    repository = shutil.copytree(
+        ROOT / "model_repository", tmp_path / "model_repository", ignore=shutil.ignore_patterns("[0-9]*")
+    )
+    example = re.search(r"```python\n(.*?)```", (DOCKER / "README.md").read_text(), flags=re.DOTALL)
+    assert example and "server:8001" in example[1]
+    with Server(repository, models=[]) as server:
+        done = ran(sys.executable, "-c", example[1].replace("server:8001", server.grpc), where=tmp_path)
+        assert done.returncode == 0 and done.stdout.split() == [server.version, "onnxruntime"], done.stderr
 
 
 def test_jupyter_settings_are_settings_that_jupyterlab_has():
