@@ -73,8 +73,9 @@ def copy_of_the_checkout(target: Path) -> Path:
 
 
 def ran(command: list[str], where: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came of it."""
+    """Run a command and return what came of it; a copy of the package is not measured for coverage."""
     surroundings = {**os.environ, **environment}
+    surroundings.pop("COVERAGE_PROCESS_START", None)
     return subprocess.run(
         command, cwd=where, env=surroundings, check=False, capture_output=True, text=True, timeout=300
     )
