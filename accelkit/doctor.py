@@ -15,13 +15,8 @@ from accelkit.machine import Machine
 
 ROOM_GB = 2.0  # toolchain, models and a comparison
 MARKS = {"ok": "ok     ", "warn": "warn   ", "missing": "MISSING"}
-INT8 = {
-    "AMX": "INT8 can bring the most: matrix units for it",
-    "AVX-512 VNNI": "INT8 pays: one instruction per four products",
-    "AVX2 VNNI": "INT8 pays: one instruction per four products",
-    "NEON i8mm": "INT8 pays: matrix instructions for it",
-    "NEON dot product": "INT8 pays: one instruction per four products",
-}
+MATRIX = "INT8 can bring the most: matrix instructions for it"
+DOT = "INT8 pays: one instruction for four products"
 MODEST = "INT8 gains little without VNNI, and may lose"
 
 
@@ -106,8 +101,9 @@ def _cores(machine: Machine) -> str:
 
 def _isa(machine: Machine) -> Check:
     best = machine.best_isa()
-    detail = f"{best}: {INT8.get(best, MODEST)} ({' '.join(machine.isa) or 'no flags readable'})"
-    return _check("isa", best in INT8, detail, "expect INT8 gains only on a CPU with VNNI or AMX", "warn")
+    gain = MATRIX if best in ("AMX", "NEON i8mm") else DOT if best.endswith(("VNNI", "dot product")) else MODEST
+    detail = f"{best}: {gain} ({' '.join(machine.isa) or 'no flags readable'})"
+    return _check("isa", gain != MODEST, detail, "expect INT8 gains only on a CPU with VNNI or AMX", "warn")
 
 
 def _gpu(machine: Machine, root: Path) -> Check:
