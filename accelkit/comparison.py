@@ -63,7 +63,7 @@ def compare(
     """Return one Result for every path named (None: all), the baseline always among them and first.
 
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
-    server, the order rotating, the baseline twice in every repeat. A path that is not here, fails or is rejected has its
+    server, the order rotating, the baseline twice a repeat. A path that is not here, fails or is rejected has its
     reason and no speed. The raw exports go to `out`/raw.json.gz, the inputs of the load to `out`/inputs.json.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()

@@ -10,12 +10,15 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import MeasureError
+from accelkit.measure.timing import Run, rows
+
+__all__ = "Candidate Load Run SETTLED command inprocess inputs_file interleave rows run seconds_for served text".split()
 
 if TYPE_CHECKING:
     from accelkit.models import Model
@@ -24,10 +27,6 @@ if TYPE_CHECKING:
 WINDOWS = 3
 STRETCH = 1.2
 """perf_analyzer lets every window last this much longer than its measurement interval."""
-RAMP = 0.1
-"""Share of a run that is warm-up and not counted."""
-SETTLED = 0.05
-"""Largest residual of Little's law at which a run is to be believed."""
 LEAST = 20
 """Requests that a run should at least hold; slow models get up to LONGER times the window for it."""
 LONGER = 4
@@ -41,27 +40,6 @@ class Load:
     batch: int = 16
     concurrency: int = 2
     protocol: str = "grpc"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: inferences per second, milliseconds of latency, and how far it is from Little's law."""
-
-    concurrency: int
-    throughput: float
-    mean_ms: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    requests: int
-    seconds: float
-    residual: float
-    export: Mapping[str, Any]
-
-    @property
-    def settled(self) -> bool:
-        """Whether the requests in flight were as many as asked for."""
-        return abs(self.residual) <= SETTLED
 
 
 @dataclass(frozen=True)
@@ -104,42 +82,6 @@ def text(line: Sequence[str]) -> str:
         else:
             parts[-1] += " " + shlex.quote(word)
     return " \\\n    ".join(parts)
-
-
-def rows(export: Mapping[str, Any], batch: int) -> list[Run]:
-    """Return one Run for every concurrency in an export of perf_analyzer, sorted by concurrency."""
-    runs = [_run(experiment, batch, export) for experiment in export["experiments"]]
-    return sorted(runs, key=lambda run: run.concurrency)
-
-
-def _run(experiment: Mapping[str, Any], batch: int, export: Mapping[str, Any]) -> Run:
-    import numpy as np
-
-    concurrency = int(experiment["experiment"]["value"])
-    times = [
-        (row["timestamp"], row["response_timestamps"][-1])
-        for row in experiment["requests"]
-        if row["response_timestamps"]
-    ]
-    if len(times) < 2 * concurrency + 2:
-        raise MeasureError(f"only {len(times)} requests ended at concurrency {concurrency}: measure for longer")
-    starts, ends = (
-        np.array(column, np.int64) - times[0][0]
-        for column in zip(*sorted(times, key=lambda pair: pair[1]), strict=True)
-    )
-    # After the last response of each client nothing is known of what was still in flight: stop before.
-    first, last = starts.min() + RAMP * (ends[-1] - starts.min()), ends[-concurrency]
-    inside = np.clip(np.minimum(ends, last) - np.maximum(starts, first), 0, None) / np.maximum(ends - starts, 1)
-    latency = (ends - starts)[(ends > first) & (ends <= last)] / 1e6
-    seconds = float(last - first) / 1e9
-    if seconds <= 0 or not len(latency):
-        raise MeasureError(f"no request ended after the warm-up at concurrency {concurrency}: measure for longer")
-    rate = float(inside.sum()) / seconds
-    p50, p95, p99 = (float(value) for value in np.percentile(latency, (50, 95, 99)))
-    mean = float((inside * (ends - starts)).sum() / inside.sum()) / 1e6
-    residual = rate * mean / 1e3 / concurrency - 1
-    kept = {**export, "experiments": [experiment]}
-    return Run(concurrency, rate * batch, mean, p50, p95, p99, len(latency), seconds, residual, kept)
 
 
 def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Run:

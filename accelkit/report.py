@@ -1,0 +1,233 @@
+"""Results for people: a text table for the terminal and one self-contained HTML page."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from accelkit.errors import MissingPackage
+from accelkit.measure.bench import SETTLED, text
+from accelkit.measure.result import Result
+
+HEAD = (
+    "path",
+    "status",
+    "precision",
+    "parity",
+    "accuracy",
+    "infer/s",
+    "95 % interval",
+    "versus baseline",
+    "p50 ms",
+    "p99 ms",
+    "build s",
+    "MB",
+)
+WIDTH = 118
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Return a number with about `digits` significant digits; all digits of large ones, a dash for None."""
+    if value is None:
+        return "-"
+    if abs(value) < 1:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(digits - len(str(int(abs(value)))), 0)}f}"
+
+
+def _precision(result: Result) -> str:
+    wanted, seen = result.precision.get("requested"), result.precision.get("observed")
+    return f"{wanted}" if wanted == seen else f"{wanted}, ran {seen}" if seen else "-"
+
+
+def _parity(result: Result) -> str:
+    found = result.parity
+    if not found:
+        return "-"
+    by_angle = result.precision.get("requested") == "int8"
+    figure = f"cosine {_number(found['cosine'], 5)}" if by_angle else _number(found["relative"], 2)
+    return f"{'passed' if found['passed'] else 'FAILED'} {figure if found['max_abs'] is not None else ''}".strip()
+
+
+def _accuracy(result: Result) -> str:
+    found = result.parity or {}
+    return "-" if found.get("value") is None else f"{100 * found['value']:.1f} %"
+
+
+def _versus(result: Result) -> str:
+    found = result.versus
+    if not found:
+        return "-"
+    if found["path"] == result.path:
+        return f"is the baseline, A/A {found['ratio']:.2f}x"
+    low, high = found["interval"]
+    return f"{found['verdict']} {found['ratio']:.2f}x [{low:.2f}-{high:.2f}]"
+
+
+def cells(result: Result) -> tuple[str, ...]:
+    """Return a result's cells in the order of HEAD; what is not known is a dash."""
+    speed, cost = result.speed or {}, result.cost or {}
+    span = "-".join(_number(value) for value in speed.get("interval", ())) or "-"
+    figures = [_number(speed.get(key)) for key in ("p50_ms", "p99_ms")]
+    costs = [_number(cost.get("build_s"), 2), _number(cost.get("size_mb"))]
+    status = f"{result.status}, recorded" if result.recorded else result.status
+    return (
+        result.path, status, _precision(result), _parity(result), _accuracy(result), _number(speed.get("throughput")), span,
+        _versus(result), *figures, *costs,
+    )  # fmt: skip
+
+
+def notes(results: Sequence[Result]) -> list[str]:
+    """Return what a reader has to know beside the table: noise, reasons, doubtful rows, origin of recorded ones."""
+    found = []
+    for result in results:
+        if result.versus and result.versus["path"] == result.path:
+            noise = f"{100 * result.versus['noise']:.1f} %"
+            found.append(f"noise: the baseline differs from itself by up to {noise}; less than that is no difference")
+        if result.speed and abs(result.speed["littles_law_residual"]) > SETTLED:
+            off = f"{100 * result.speed['littles_law_residual']:+.0f} %"
+            found.append(
+                f"{result.path}: Little's law is off by {off}: the load was not kept up, do not rely on this row"
+            )
+        if result.why:
+            found.append(f"{result.path}: {result.why}")
+        elif result.status in ("rejected", "failed"):
+            found.append(f"{result.path}: {result.status}: {result.reason}")
+        if result.recorded:
+            server, line = (
+                result.where.get("server", {}),
+                result.where.get("machine", {}).get("line", "another machine"),
+            )
+            origin = f"Triton {server.get('version')} ({server.get('mode')}), {result.where.get('date')}"
+            found.append(f"{result.path}: recorded, not measured here: {line}, {origin}")
+    return found
+
+
+def _heading(results: Sequence[Result]) -> tuple[str, str]:
+    first = next((result for result in results if not result.recorded), results[0])
+    speed = next((result.speed for result in results if result.speed), None)
+    server, line = first.where.get("server", {}), first.where.get("machine", {}).get("line", "")
+    load = (
+        f"batch {speed['batch']}, {speed['concurrency']} clients, {speed['protocol']}, {speed['repeats']} repeats"
+        if speed
+        else "nothing measured"
+    )
+    title = f"{first.model} {first.variant}: {load}"
+    return (
+        title,
+        f"{line}; Triton {server.get('version') or '-'} ({server.get('mode', '-')}); {first.where.get('date', '')}",
+    )
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return an aligned table of what was tried, the notes, and one line for each path that is not here, with its reason."""
+    if not results:
+        return "no results"
+    title, origin = _heading(results)
+    rows = [cells(result) for result in results if result.status != "unavailable"]
+    widths = [max(len(row[column]) for row in [HEAD, *rows]) for column in range(len(HEAD))]
+    right = {5, 8, 9, 10, 11}
+    lines = [title, origin, ""]
+    for row in [HEAD, *rows]:
+        padded = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+        if row is HEAD:
+            lines.append("  ".join("-" * width for width in widths))
+    if found := notes(results):
+        lines += ["", *(line for note in found for line in textwrap.wrap(note, WIDTH, subsequent_indent="  "))]
+    if away := [result for result in results if result.status == "unavailable"]:
+        width = max(len(result.path) for result in away)
+        lines += ["", "not available here:"]
+        for result in away:
+            lines += textwrap.wrap(
+                str(result.reason),
+                WIDTH,
+                initial_indent=f"  {result.path:<{width}}  ",
+                subsequent_indent=" " * (width + 4),
+            )
+    return "\n".join(lines)
+
+
+def _ticks(end: float) -> list[float]:
+    """Return round values from 0 up to at most `end`, three to six of them."""
+    power = 10.0 ** math.floor(math.log10(end))
+    step = next(power * part for part in (0.2, 0.25, 0.5, 1.0, 2.0) if end / (power * part) <= 5)
+    return [step * count for count in range(int(end / step) + 1)]
+
+
+def chart(rows: Sequence[tuple[str, float, float, float]], title: str, bars: bool = True) -> str:
+    """Return an inline SVG of rows (label, value, low, high): bars with whiskers, or a dot at the value with its range."""
+    left, width, step, top = 178, 300, 32, 6
+    end = max(high for *_, high in rows)
+    height, scale = top + step * len(rows) + 26, width / end
+    parts = [f'<svg viewBox="0 0 {left + width + 68} {height}" role="img" aria-label="{escape(title)}" class="chart">']
+    for value in _ticks(end):
+        x = left + value * scale
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{height - 24}" class="grid"/>')
+        parts.append(f'<text x="{x:.1f}" y="{height - 8}" class="tick">{value:,.12g}</text>')
+    for place, (label, value, low, high) in enumerate(rows):
+        y, x, x0, x1 = top + step * (place + 0.5), *(left + figure * scale for figure in (value, low, high))
+        parts.append(f'<text x="{left - 10}" y="{y + 5:.1f}" class="label">{escape(label)}</text>')
+        if bars:
+            parts.append(f'<rect x="{left}" y="{y - 9:.1f}" width="{x - left:.1f}" height="18" rx="2" class="bar"/>')
+        line = f"M{x0:.1f} {y:.1f}H{x1:.1f}M{x0:.1f} {y - 5:.1f}v10M{x1:.1f} {y - 5:.1f}v10"
+        parts.append(f'<path d="{line}" class="range"/>')
+        if not bars:
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="dot"/>')
+        parts.append(f'<text x="{x1 + 8:.1f}" y="{y + 5:.1f}" class="value">{_number(value)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _takeaway(results: Sequence[Result]) -> str:
+    measured = [result for result in results if result.status == "measured"]
+    faster = [result for result in measured if result.versus and result.versus["verdict"] == "faster"]
+    if faster:
+        best = max(faster, key=lambda result: result.versus["ratio"] if result.versus else 0)
+        found = best.versus or {}
+        low, high = found["interval"]
+        gain = f"{found['ratio']:.2f} times the baseline's throughput (95 % interval {low:.2f} to {high:.2f})"
+        return f"{best.path} is the fastest path that is proven right: {gain}."
+    if len(measured) > 1:
+        return "No path is faster than the baseline beyond the noise of this run."
+    return (
+        "The baseline is measured; no other path was measured in this run."
+        if measured
+        else "Nothing was measured in this run."
+    )
+
+
+def html(results: Sequence[Result], summary: Mapping[str, Any] | None, out: Path) -> Path:
+    """Write one HTML page without outside resources, every plot with a table of the same figures; return its path.
+
+    `summary` is the tour's (lessons with mode, outcome, seconds) or None. MissingPackage without jinja2.
+    """
+    try:
+        import jinja2
+    except ImportError:
+        raise MissingPackage("jinja2", "lessons", "the HTML report") from None
+    measured = [result for result in results if result.speed]
+    speeds = [(result.path, result.speed, result.versus) for result in measured if result.speed]
+    rates = [(path, speed["throughput"], *speed["interval"]) for path, speed, _ in speeds]
+    delays = [(path, speed["p50_ms"], speed["p50_ms"], speed["p99_ms"]) for path, speed, _ in speeds]
+    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    title, origin = _heading(results) if results else ("no results", "")
+    command = next((text(result.provenance["command"]) for result in measured if "command" in result.provenance), "")
+    charts = {}
+    if measured:
+        charts["throughput"] = chart(rates, "Throughput with 95 % interval")
+        charts["latency"] = chart(delays, "Latency: median, and range up to the 99th percentile", bars=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    content = page.render(
+        title=title, origin=origin, takeaway=_takeaway(results), head=HEAD, results=results, cells=cells, notes=notes(results),
+        charts=charts, speeds=speeds, number=_number, lessons=(summary or {}).get("lessons", []), command=command,
+    )  # fmt: skip
+    out.write_text(content, encoding="utf-8")
+    return out
