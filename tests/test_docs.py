@@ -145,7 +145,7 @@ def test_commands_inside_sentences_exist(document):
                 hold(part.split()[1:], document)
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "NOTICE"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_named_files_exist(document):
     path = ROOT / document
     text = path.read_text(encoding="utf-8")
@@ -155,6 +155,11 @@ def test_links_and_named_files_exist(document):
         if re.search(r"NAME|BACKEND|NN_", name):
             continue
         assert (ROOT / name).exists(), f"{document} names {name}, which does not exist"
+
+
+def test_the_notice_names_a_model_card_that_is_there():
+    named = re.findall(r"\baccelkit/\S+\.md\b", (ROOT / "NOTICE").read_text(encoding="utf-8"))
+    assert named and all("licen" in (ROOT / name).read_text(encoding="utf-8").lower() for name in named)
 
 
 def test_generated_parts_are_what_the_code_says():
