@@ -17,6 +17,11 @@ def cache() -> Path:
     return cache_dir() / "models"
 
 
+def reason(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
 def digest(*parts: bytes | Path) -> str:
     """16 hexadecimal digits of the SHA-256 over bytes and files' contents; ModelError for an unreadable file."""
     total = hashlib.sha256()
@@ -44,7 +49,9 @@ def write(path: Path, data: bytes) -> Path:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
-        raise ModelError(f"cannot write {path}: {reason}; free space there or set ACCELKIT_CACHE to another directory") from error
+        raise ModelError(
+            f"cannot write {path}: {reason}; free space there or set ACCELKIT_CACHE to another directory"
+        ) from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
@@ -17,6 +19,8 @@ from accelkit.models import files
 
 ARCHIVE = Path(__file__).parent / "assets" / "images.zip"
 SPLITS = ("test", "hard", "calibration")
+DAMAGE = (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,24 @@ def digest() -> str:
 
 @cache
 def _table(archive: Path) -> tuple[Record, ...]:
-    return tuple(Record(**row) for row in _rows(archive, "pictures.csv"))
+    return _rows(archive, "pictures.csv", Record)
 
 
-def _rows(archive: Path, name: str) -> list[dict[str, str]]:
+def _rows(archive: Path, name: str, kind: Callable[..., Row]) -> tuple[Row, ...]:
     try:
         with zipfile.ZipFile(archive) as stored:
-            return list(csv.DictReader(io.StringIO(stored.read(name).decode())))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            return tuple(kind(**row) for row in csv.DictReader(io.StringIO(stored.read(name).decode())))
+    except DAMAGE as error:
         raise _damaged(archive, error) from error
 
 
 def _damaged(archive: Path, error: Exception) -> ModelError:
-    return ModelError(f"the picture archive {archive} is missing or damaged ({str(error).splitlines()[0]}): reinstall the kit")
+    return ModelError(f"the picture archive {archive} is missing or damaged ({files.reason(error)}): reinstall the kit")
 
 
 def fonts() -> tuple[Font, ...]:
     """The font families of all pictures, with package and licence."""
-    return tuple(Font(**row) for row in _rows(ARCHIVE, "fonts.csv"))
+    return _rows(ARCHIVE, "fonts.csv", Font)
 
 
 def records(split: str) -> tuple[Record, ...]:
@@ -80,5 +84,5 @@ def images(chosen: Sequence[Record]) -> Iterator[Image.Image]:
         with zipfile.ZipFile(ARCHIVE) as stored:
             for record in chosen:
                 yield Image.open(io.BytesIO(stored.read(record.file))).convert("RGB")
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise _damaged(ARCHIVE, error) from error

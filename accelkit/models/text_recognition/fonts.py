@@ -55,7 +55,11 @@ def glyph(path: str, symbol: str) -> np.ndarray:
     """Coverage 0 to 255 of one symbol at 48 pixels, cropped to its ink."""
     mask = load(path, 48).getmask(symbol)
     box = mask.getbbox()
-    return np.asarray(mask.crop(box), np.uint8).reshape(box[3] - box[1], box[2] - box[0]) if box else np.empty((0, 0), np.uint8)
+    return (
+        np.asarray(mask.crop(box), np.uint8).reshape(box[3] - box[1], box[2] - box[0])
+        if box
+        else np.empty((0, 0), np.uint8)
+    )
 
 
 def usable(path: str) -> bool:
@@ -86,8 +90,15 @@ def licence_of(package: Path) -> str:
             if licence and "debian/" not in files[1]:
                 found[licence[1].strip()] = None
     if not found:
-        known = {"SIL Open Font": "OFL-1.1", "SIL OPEN FONT": "OFL-1.1", "Bitstream": "Bitstream-Vera", "GPL": "GPL", "public domain": "public-domain"}
-        found = {name: None for words, name in known.items() if words in text} or {"see the package's copyright file": None}
+        known = {
+            "sil open font": "OFL-1.1",
+            "bitstream": "Bitstream-Vera",
+            "gpl": "GPL",
+            "public domain": "public-domain",
+        }
+        found = {name: None for words, name in known.items() if words in text.lower()} or {
+            "see the package's copyright file": None
+        }
     return " and ".join(found)
 
 
@@ -103,8 +114,14 @@ def _rank(path: str) -> tuple[bool, bool, str]:
 
 def scan(packages: Path) -> list[Face]:
     """The usable faces under PACKAGES/<package>/, a limited number of each family, in a fixed order."""
-    paths = sorted(str(path) for path in packages.rglob("*") if path.suffix.lower() in (".ttf", ".otf") and path.is_file())
-    paths = [path for path in paths if not re.search(r"Noto(Sans|Serif|Naskh|Nasta|Kufi|Rashi|Music|Trad)(?!-|Mono-|Display-)", path)]
+    paths = sorted(
+        str(path) for path in packages.rglob("*") if path.suffix.lower() in (".ttf", ".otf") and path.is_file()
+    )
+    paths = [
+        path
+        for path in paths
+        if not re.search(r"Noto(Sans|Serif|Naskh|Nasta|Kufi|Rashi|Music|Trad)(?!-|Mono-|Display-)", path)
+    ]
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         found = [item for item in pool.map(_inspect, paths, chunksize=16) if item]
     families: dict[tuple[str, str], list[str]] = {}

@@ -61,7 +61,11 @@ class TextRecognition:
         """The first `limit` pictures of a split as inputs [N, 1, 32, 100], with lower-case labels and texts as drawn."""
         records = data.records(split)[:limit]
         inputs = preprocess.preprocess(data.images(records))
-        return Samples(inputs, tuple(charset.canonical(record.text) for record in records), tuple(record.text for record in records))
+        return Samples(
+            inputs,
+            tuple(charset.canonical(record.text) for record in records),
+            tuple(record.text for record in records),
+        )
 
     def score(self, outputs: np.ndarray, labels: Sequence[str]) -> float:
         """Case-insensitive alphanumeric word accuracy, 0 to 1, of logits [N, 26, 37]."""
@@ -121,4 +125,8 @@ def _stored(path: Path) -> np.ndarray | None:
 
 def parameters(width: int) -> int:
     """Trainable values of the network at that width."""
-    return sum(int(np.prod(shape)) for key, shape in shapes(width).items() if "running" not in key and weights.COUNTER not in key)
+    return sum(
+        int(np.prod(shape))
+        for key, shape in shapes(width).items()
+        if "running" not in key and weights.COUNTER not in key
+    )

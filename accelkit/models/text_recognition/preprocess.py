@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from accelkit.errors import ModelError
+from accelkit.models import files
 
 WIDTH, HEIGHT = 100, 32
 
@@ -25,7 +26,7 @@ def open_image(path: str | Path) -> Image.Image:
     except FileNotFoundError:
         raise ModelError(f"no picture {path}: check the path") from None
     except Exception as error:  # Pillow's readers raise many kinds for damaged files
-        reason = "it is not a picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).splitlines()[0]
+        reason = "it is not a picture" if isinstance(error, Image.UnidentifiedImageError) else files.reason(error)
         raise ModelError(f"cannot read the picture {path}: {reason}; give a PNG, JPEG or WebP file") from error
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")

@@ -34,14 +34,14 @@ def default_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def render(text: str, font: ImageFont.FreeTypeFont | None = None, style: Style | None = None) -> Image.Image:
     """An RGB picture of one line of text, in natural size; `font` None means Pillow's own at the style's size."""
     style = style or Style()
-    font = font or default_font(style.size)
-    left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
+    drawn_in = font or default_font(style.size)
+    left, top, right, bottom = (round(edge) for edge in drawn_in.getbbox(text))
     if right <= left or bottom <= top:
         raise ModelError(f"nothing to draw in the text {text!r}: give letters or digits")
     before, above, after, below = style.padding
     size = (right - left + before + after, bottom - top + above + below)
     image = Image.new("RGB", size, style.paper)
-    ImageDraw.Draw(image).text((before - left, above - top), text, style.ink, font)
+    ImageDraw.Draw(image).text((before - left, above - top), text, style.ink, drawn_in)
     if style.corners:
         image = _bend(image, style)
     if style.blur:
@@ -61,7 +61,7 @@ def _bend(image: Image.Image, style: Style) -> Image.Image:
     for (x, y), (u, v) in zip(source + shift, source, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
-    coefficients = np.linalg.solve(np.array(rows), np.array(values))
+    coefficients = np.linalg.solve(np.array(rows), np.array(values)).tolist()
     bicubic = Image.Resampling.BICUBIC
     return image.transform(image.size, Image.Transform.PERSPECTIVE, coefficients, bicubic, fillcolor=style.paper)
 

@@ -28,7 +28,9 @@ HARD_SHARE = 0.4
 RANDOM_SHARE = 0.45
 
 
-def picture(generator: np.random.Generator, faces: list[fonts.Face], vocabulary: list[str], test: bool, hard: bool, share: float):
+def picture(
+    generator: np.random.Generator, faces: list[fonts.Face], vocabulary: list[str], test: bool, hard: bool, share: float
+):
     """One random picture as grey values [32, 100] and its text."""
     text, _ = words.draw(generator, vocabulary, test, share)
     style = (render.hard if hard else render.plain)(generator)
@@ -49,7 +51,10 @@ def produce(seed: int, faces: list[fonts.Face], vocabulary: list[str], pictures:
     """Render chunks of training pictures into a queue for ever."""
     generator = np.random.default_rng([20261123, seed])
     while True:
-        drawn = [picture(generator, faces, vocabulary, False, generator.random() < HARD_SHARE, RANDOM_SHARE) for _ in range(CHUNK)]
+        drawn = [
+            picture(generator, faces, vocabulary, False, generator.random() < HARD_SHARE, RANDOM_SHARE)
+            for _ in range(CHUNK)
+        ]
         pictures.put((np.stack([grey for grey, _ in drawn]), *encode([text for _, text in drawn])))
 
 
@@ -103,7 +108,9 @@ def augment(x: torch.Tensor) -> torch.Tensor:
     theta[:, 0, 1], theta[:, 1, 0] = uniform(-0.04, 0.04), uniform(-0.12, 0.12)
     theta[:, 0, 2], theta[:, 1, 2] = uniform(-0.04, 0.04), uniform(-0.1, 0.1)
     theta[torch.rand(count, device=device) < 0.4] = torch.eye(2, 3, device=device)
-    x = F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), padding_mode="border", align_corners=False)
+    x = F.grid_sample(
+        x, F.affine_grid(theta, list(x.shape), align_corners=False), padding_mode="border", align_corners=False
+    )
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
     x = torch.lerp(x, soft, (uniform(-1.5, 1).clamp(min=0))[:, None, None, None])
     x = x * uniform(0.6, 1.1)[:, None, None, None] + uniform(-0.2, 0.2)[:, None, None, None]
@@ -121,7 +128,9 @@ def accuracy(model: torch.nn.Module, inputs: np.ndarray, texts: list[str], devic
 
 def rate(progress: float, peak: float) -> float:
     """One cycle: linear warm-up over 4 % of the run, cosine to nearly zero."""
-    return peak * (progress / 0.04 if progress < 0.04 else 0.5 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)) + 1e-4)
+    return peak * (
+        progress / 0.04 if progress < 0.04 else 0.5 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)) + 1e-4
+    )
 
 
 def train(options: argparse.Namespace) -> dict:
@@ -139,7 +148,10 @@ def train(options: argparse.Namespace) -> dict:
     model = TextRecognizer(options.width).to(device, memory_format=torch.channels_last).train()
     forward = torch.compile(model) if options.compile else model
     decayed = [p for p in model.parameters() if p.ndim > 1]
-    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": 0.02},
+        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=device == "cuda")
     pool.fill(pictures, at_least=options.first)
     start, reported, step, seconds = time.monotonic(), time.monotonic(), 0, options.minutes * 60
@@ -150,7 +162,9 @@ def train(options: argparse.Namespace) -> dict:
         inputs, targets, lengths = pool.batch(options.batch)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits = forward(augment(inputs).contiguous(memory_format=torch.channels_last))
-        loss = F.ctc_loss(logits.float().log_softmax(2).transpose(0, 1), targets, steps_input, lengths, zero_infinity=True)
+        loss = F.ctc_loss(
+            logits.float().log_softmax(2).transpose(0, 1), targets, steps_input, lengths, zero_infinity=True
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -188,7 +202,10 @@ def _checks(options: argparse.Namespace) -> dict[str, tuple[np.ndarray, list[str
     faces, vocabulary = by_family(fonts.read_table(options.fonts, "test")), words.vocabulary(options.words, test=True)
     checks = {}
     for name in ("plain", "hard"):
-        drawn = [picture(generator, faces, vocabulary, True, name == "hard", words.RANDOM_SHARE) for _ in range(options.check)]
+        drawn = [
+            picture(generator, faces, vocabulary, True, name == "hard", words.RANDOM_SHARE)
+            for _ in range(options.check)
+        ]
         checks[name] = (preprocess.normalize(np.stack([grey for grey, _ in drawn])), [text for _, text in drawn])
     return checks
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from accelkit.errors import ModelError
+from accelkit.models import files
 from accelkit.models.text_recognition.layout import shapes
 
 COUNTER = "num_batches_tracked"
@@ -21,8 +22,9 @@ def load(path: Path) -> dict[str, np.ndarray]:
     try:
         state = load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path} is no readable safetensors file ({reason}): restore it or give another one") from error
+        raise ModelError(
+            f"{path} is no readable safetensors file ({files.reason(error)}): restore it or give another"
+        ) from error
     return check(state, str(path))
 
 
@@ -34,7 +36,9 @@ def save(state: Mapping[str, np.ndarray], dtype: str = "float32") -> bytes:
     lost = [key for key, value in stored.items() if not np.isfinite(value).all()]
     lost += [key for key, value in stored.items() if key.endswith("running_var") and not (value > 0).all()]
     if lost:
-        raise ModelError(f"{len(lost)} tensors do not fit {dtype}, the first is {lost[0]}: rescale them or store float32")
+        raise ModelError(
+            f"{len(lost)} tensors do not fit {dtype}, the first is {lost[0]}: rescale them or store float32"
+        )
     return to_bytes(dict(sorted(stored.items())))
 
 
@@ -49,7 +53,9 @@ def check(state: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     foreign = [key for key in state if key not in expected]
     if missing or foreign:
         first = f"{missing[0]} is missing" if missing else f"{foreign[0]} does not belong there"
-        raise ModelError(f"{where} is no None-ResNet-None-CTC checkpoint: {len(missing) + len(foreign)} keys differ, {first}")
+        raise ModelError(
+            f"{where} is no None-ResNet-None-CTC checkpoint: {len(missing) + len(foreign)} keys differ, {first}"
+        )
     for key, value in state.items():
         if value.shape != expected[key]:
             raise ModelError(f"{where}: {key} has shape {list(value.shape)}, the network needs {list(expected[key])}")

@@ -23,6 +23,7 @@ def widen(state: Mapping[str, np.ndarray], factor: int = FACTOR, seed: int = SEE
 
     Output channels are copied `factor` times, copy k of channel c at index k * channels + c. Each copy reads an input
     channel's `factor` copies with its own random shares, which sum to the original weight, so no two copies are equal.
+    The first convolution has one input channel and nothing to share: its copies differ in gain, which the next undoes.
     """
     generator = np.random.default_rng(seed)
 
@@ -34,15 +35,18 @@ def widen(state: Mapping[str, np.ndarray], factor: int = FACTOR, seed: int = SEE
         return wide.reshape(copies * out, factor * inputs, *weight.shape[2:]).astype(np.float32)
 
     wide: dict[str, np.ndarray] = {}
-    width = state["Prediction.weight"].shape[1]
-    for conv in convolutions(width):
+    first, second, *_ = convolutions(state["Prediction.weight"].shape[1])
+    for conv in convolutions(state["Prediction.weight"].shape[1]):
         weight = state[f"{conv.key}.weight"]
-        first = conv.inputs == 1
-        wide[f"{conv.key}.weight"] = np.concatenate([weight] * factor) if first else split(weight, factor)
+        wide[f"{conv.key}.weight"] = np.concatenate([weight] * factor) if conv.inputs == 1 else split(weight, factor)
         for part in ("weight", "bias", "running_mean", "running_var"):
             wide[f"{conv.norm}.{part}"] = np.tile(state[f"{conv.norm}.{part}"], factor)
         counter = f"{conv.norm}.num_batches_tracked"
         wide[counter] = state[counter]
+    gains = generator.uniform(0.8, 1.25, factor * first.outputs).astype(np.float32)
+    for part in ("weight", "bias"):
+        wide[f"{first.norm}.{part}"] *= gains
+    wide[f"{second.key}.weight"] /= gains[None, :, None, None]
     head = state["Prediction.weight"]
     wide["Prediction.weight"] = split(head[..., None, None], 1)[..., 0, 0]
     wide["Prediction.bias"] = state["Prediction.bias"]

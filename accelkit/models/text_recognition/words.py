@@ -28,10 +28,14 @@ def held_out(text: str) -> bool:
 def vocabulary(paths: Iterable[Path], test: bool) -> list[str]:
     """The plain lower-case words of 2 to 16 letters in word lists, one a line, of the test split or of training."""
     words = {line.strip().lower() for path in paths for line in path.read_text(errors="ignore").splitlines()}
-    return sorted(w for w in words if w.isascii() and w.isalpha() and 2 <= len(w) <= LONGEST and fits(w) and held_out(w) == test)
+    return sorted(
+        w for w in words if w.isascii() and w.isalpha() and 2 <= len(w) <= LONGEST and fits(w) and held_out(w) == test
+    )
 
 
-def draw(generator: np.random.Generator, words: list[str], test: bool, random_share: float = RANDOM_SHARE) -> tuple[str, str]:
+def draw(
+    generator: np.random.Generator, words: list[str], test: bool, random_share: float = RANDOM_SHARE
+) -> tuple[str, str]:
     """A text in some case and its kind; `random_share` of them are random strings."""
     if generator.random() >= random_share:
         text, kind = words[generator.integers(len(words))], "word"
