@@ -65,7 +65,7 @@ def paths(as_json: bool) -> None:
     ]
     if as_json:
         return show(rows)
-    width = max(len(row["path"]) for row in rows)
+    width = max(len(str(row["path"])) for row in rows)
     for row in rows:
         click.echo(
             f"{row['path']:<{width}}  {'ready' if row['unavailable'] is None else 'not here: ' + row['unavailable']}"
@@ -309,7 +309,7 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
 )
 def tour(out: Path) -> None:
     """Run everything: set-up check, models, every lesson, the comparison and the report."""
-    from accelkit.tour import tour as run
+    from accelkit.tour import run
 
     sys.exit(run(out, echo=click.echo))
 
