@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,37 @@ import click
 
 from accelkit.errors import AccelkitError, ConfigError
 
-DEFAULT_BUILD = Path("build")
+BUILD = Path("build")
+
+
+def folder_option(name: str, default: Path, text: str) -> Callable:
+    """Return an option that takes a path."""
+    return click.option(name, type=click.Path(path_type=Path), default=default, show_default=True, help=text)
+
+
+def bundle(*options: Callable) -> Callable:
+    """Return one decorator that adds these options, in this order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-model_option = click.option(
-    "--model", "model_name", default="text_recognition", show_default=True, help="Model to use."
+variant_option = click.option("--variant", help="Variant of the model  [default: the model's smallest].")
+model_option = bundle(
+    click.option("--model", "model_name", default="text_recognition", show_default=True, help="Model to use."),
+    variant_option,
 )
-variant_option = click.option("--variant", default=None, help="Variant of the model  [default: the model's smallest].")
+repository_option = folder_option("--repository", Path("model_repository"), "Model repository.")
+load_option = bundle(
+    click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request."),
+    click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Requests in flight."),
+    click.option(
+        "--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="Protocol."
+    ),
+)
+PORTS = ("http", "grpc", "metrics")
+port_options = bundle(
+    *(click.option(f"--{name}-port", type=int, help="Fixed port  [default: a free one].") for name in PORTS)
+)
 
 
 def show(value: Any) -> None:
@@ -121,14 +148,7 @@ def recognize(images: tuple[Path, ...], path_name: str, variant: str | None, url
 @cli.command()
 @click.argument("path_name", metavar="PATH")
 @model_option
-@variant_option
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="Model repository to write to.",
-)
+@repository_option
 @json_option
 def build(path_name: str, model_name: str, variant: str | None, repository: Path, as_json: bool) -> None:
     """Build the model for PATH and put it into a model repository with its config.pbtxt."""
@@ -137,26 +157,14 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
 
     built = path_table.place(path_table.get(path_name), model_table.get(model_name, variant), repository)
     if as_json:
-        return show(
-            {
-                "directory": str(built.directory),
-                "files": [str(file) for file in built.files],
-                "seconds": built.seconds,
-                "size_mb": built.size_mb,
-            }
-        )
-    files = ", ".join(file.name for file in built.files)
-    click.echo(f"{built.directory}: {files} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
+        files = [str(file) for file in built.files]
+        return show({**vars(built), "directory": str(built.directory), "files": files})
+    names = ", ".join(file.name for file in built.files)
+    click.echo(f"{built.directory}: {names} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
 
 
 @cli.command()
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="Model repository to serve.",
-)
+@repository_option
 @click.option(
     "--mode",
     type=click.Choice(["embedded", "container"]),
@@ -164,133 +172,57 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
     show_default=True,
     help="Server out of the wheel, or NVIDIA's image.",
 )
-@click.option("--http-port", type=int, default=None, help="Fixed HTTP port  [default: a free one].")
-@click.option("--grpc-port", type=int, default=None, help="Fixed gRPC port  [default: a free one].")
-@click.option("--metrics-port", type=int, default=None, help="Fixed metrics port  [default: a free one].")
-def serve(repository: Path, mode: str, http_port: int | None, grpc_port: int | None, metrics_port: int | None) -> None:
+@port_options
+def serve(repository: Path, mode: str, **ports: int | None) -> None:
     """Serve a model repository in the foreground until Ctrl-C."""
     from accelkit.serving.foreground import serve as run
 
-    run(repository, mode=mode, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, echo=click.echo)
+    run(repository, mode=mode, echo=click.echo, **ports)
+
+
+def measured(
+    names: list[str] | None, model_name: str, variant: str | None, out: Path, as_json: bool, **load: Any
+) -> None:
+    """Compare the named paths, keep the results and print the rows."""
+    from accelkit import comparison, models, report
+    from accelkit.measure import bench as module
+    from accelkit.measure import result
+
+    model = models.get(model_name, variant)
+    results = comparison.compare(model, names, load=module.Load(**load), out=out, progress=not as_json)
+    result.write(out / "results.json", results)
+    if as_json:
+        return show([row.as_dict() for row in results])
+    click.echo(report.table(results))
 
 
 @cli.command()
 @click.argument("path_name", metavar="PATH")
 @model_option
-@variant_option
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request.")
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1),
-    default=2,
-    show_default=True,
-    help="Clients that keep one request each in flight.",
-)
-@click.option(
-    "--protocol",
-    type=click.Choice(["grpc", "http"]),
-    default="grpc",
-    show_default=True,
-    help="Protocol of the requests.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD / "bench",
-    show_default=True,
-    help="Folder for the result and the raw exports.",
-)
+@load_option
+@folder_option("--out", BUILD / "bench", "Folder for the result and the raw exports.")
 @json_option
-def bench(
-    path_name: str,
-    model_name: str,
-    variant: str | None,
-    batch: int,
-    concurrency: int,
-    protocol: str,
-    out: Path,
-    as_json: bool,
-) -> None:
+def bench(path_name: str, **options: Any) -> None:
     """Prove one PATH right, then measure it with perf_analyzer against the baseline."""
-    names = list(dict.fromkeys(["onnxruntime-cpu", path_name]))
-    measured(names, model_name, variant, batch, concurrency, protocol, out, as_json)
+    measured(list(dict.fromkeys(["onnxruntime-cpu", path_name])), **options)
 
 
 @cli.command()
-@click.option("--path", "path_names", multiple=True, help="Path to compare; repeat for several  [default: every path].")
+@click.option("--path", "names", multiple=True, help="Path to compare; repeat for several  [default: every path].")
 @model_option
-@variant_option
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows in one request.")
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1),
-    default=2,
-    show_default=True,
-    help="Clients that keep one request each in flight.",
-)
-@click.option(
-    "--protocol",
-    type=click.Choice(["grpc", "http"]),
-    default="grpc",
-    show_default=True,
-    help="Protocol of the requests.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD / "compare",
-    show_default=True,
-    help="Folder for the results and the raw exports.",
-)
+@load_option
+@folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")
 @json_option
-def compare(
-    path_names: tuple[str, ...],
-    model_name: str,
-    variant: str | None,
-    batch: int,
-    concurrency: int,
-    protocol: str,
-    out: Path,
-    as_json: bool,
-) -> None:
+def compare(names: tuple[str, ...], **options: Any) -> None:
     """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row."""
-    measured(list(path_names) or None, model_name, variant, batch, concurrency, protocol, out, as_json)
-
-
-def measured(
-    names: list[str] | None,
-    model_name: str,
-    variant: str | None,
-    batch: int,
-    concurrency: int,
-    protocol: str,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Compare the named paths and print the rows."""
-    from accelkit import models as model_table
-    from accelkit.comparison import compare as run
-    from accelkit.measure import result as results_module
-    from accelkit.measure.bench import Load
-    from accelkit.report import table
-
-    load = Load(batch=batch, concurrency=concurrency, protocol=protocol)
-    results = run(model_table.get(model_name, variant), names, load=load, out=out, progress=not as_json)
-    results_module.write(out / "results.json", results)
-    show([result.as_dict() for result in results]) if as_json else click.echo(table(results))
+    measured(list(names) or None, **options)
 
 
 @cli.command()
 @click.argument("names", nargs=-1)
 @click.option("--run", "execute", is_flag=True, help="Execute the lessons NAMES (all if none is named) and check them.")
 @click.option("--record", is_flag=True, help="Execute the lessons NAMES and write them back with their outputs.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD / "tour",
-    show_default=True,
-    help="Folder for the executed lessons.",
-)
+@folder_option("--out", BUILD / "tour", "Folder for the executed lessons.")
 @json_option
 def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_json: bool) -> None:
     """List the lessons, execute them, or record them anew."""
@@ -300,13 +232,7 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
 
 
 @cli.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD,
-    show_default=True,
-    help="Folder for everything that is made.",
-)
+@folder_option("--out", BUILD, "Folder for everything that is made.")
 def tour(out: Path) -> None:
     """Run everything: set-up check, models, every lesson, the comparison and the report."""
     from accelkit.tour import run
@@ -315,27 +241,9 @@ def tour(out: Path) -> None:
 
 
 @cli.command()
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD / "compare" / "results.json",
-    show_default=True,
-    help="Results to show.",
-)
-@click.option(
-    "--summary",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD / "tour" / "summary.json",
-    show_default=True,
-    help="Summary of the lessons, if there is one.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_BUILD / "report" / "index.html",
-    show_default=True,
-    help="HTML file to write.",
-)
+@folder_option("--results", BUILD / "compare" / "results.json", "Results to show.")
+@folder_option("--summary", BUILD / "tour" / "summary.json", "Summary of the lessons, if there is one.")
+@folder_option("--out", BUILD / "report" / "index.html", "HTML file to write.")
 def report(results: Path, summary: Path, out: Path) -> None:
     """Write the HTML report of the last comparison and print its table."""
     from accelkit import report as module
