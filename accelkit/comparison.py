@@ -201,7 +201,7 @@ def _hash(content: bytes) -> str:
 def _code(path: paths.Path, model: Model) -> str:
     """Hash of what ran: the path's recipe, its stand-in backend and the model's own code and weights."""
     package = Path(__file__).parent
-    files = [package / "paths" / f"{path.NAME.replace('-', '_')}.py"]
+    files = [Path(path.__file__)]
     files += sorted((package / "backends" / path.BACKEND).glob("*.py"))
     return _hash(b"\0".join(file.read_bytes() for file in files) + model.code_hash.encode())
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from accelkit.errors import MissingPackage
-from accelkit.measure.bench import SETTLED, text
+from accelkit.measure.bench import text
 from accelkit.measure.result import Result
+from accelkit.measure.timing import SETTLED
 
 HEAD = (
     "path",

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import MeasureError
-from accelkit.measure.timing import Run, rows
-
-__all__ = "Candidate Load Run SETTLED command inprocess inputs_file interleave rows run seconds_for served text".split()
+from accelkit.measure.timing import Run, TooShort, rows
 
 if TYPE_CHECKING:
     from accelkit.models import Model
@@ -52,8 +50,8 @@ class Candidate:
 
 def inputs_file(model: Model, path: Path, count: int = 64) -> Path:
     """Write the model's first test inputs for --input-data (JSON, base64, one row each) and return the path."""
-    spec, rows = model.inputs[0], model.samples("test", count).inputs
-    data = [{spec.name: {"b64": base64.b64encode(row.tobytes()).decode(), "shape": list(spec.dims)}} for row in rows]
+    spec, inputs = model.inputs[0], model.samples("test", count).inputs
+    data = [{spec.name: {"b64": base64.b64encode(row.tobytes()).decode(), "shape": list(spec.dims)}} for row in inputs]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"data": data}))
     return path
@@ -87,7 +85,7 @@ def text(line: Sequence[str]) -> str:
 def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Run:
     """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails.
 
-    A window in which no request ended (a busy machine) is tried again, twice as long, up to twice.
+    A run that is too short for its requests (a busy machine) is made again, twice as long, up to twice.
     """
     from accelkit import toolchain
 
@@ -106,10 +104,14 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
             except subprocess.TimeoutExpired:
                 raise MeasureError(f"perf_analyzer did not end within {limit:.0f} s: model {name} on {url}") from None
             if not done.returncode:
-                return rows(_slim(export.read_bytes() if export.exists() else b"", name), load.batch)[0]
+                try:
+                    return rows(_slim(export.read_bytes() if export.exists() else b"", name), load.batch)[0]
+                except TooShort as error:
+                    output = f"error: {error}"
+                    continue
             output = done.stderr + done.stdout
-        if "time window" not in output and "--measurement-interval" not in output:
-            break
+            if "time window" not in output and "--measurement-interval" not in output:
+                break
     raise MeasureError(f"perf_analyzer cannot measure model {name} on {url}: {_reason(output)}")
 
 

@@ -14,6 +14,10 @@ SETTLED = 0.05
 """Largest residual of Little's law at which a run is to be believed."""
 
 
+class TooShort(MeasureError):
+    """A run was too short to hold enough requests."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run: inferences per second, milliseconds of latency, and how far it is from Little's law."""
@@ -51,7 +55,7 @@ def _run(experiment: Mapping[str, Any], batch: int, export: Mapping[str, Any]) -
         if row["response_timestamps"]
     ]
     if len(times) < 2 * concurrency + 2:
-        raise MeasureError(f"only {len(times)} requests ended at concurrency {concurrency}: measure for longer")
+        raise TooShort(f"only {len(times)} requests ended at concurrency {concurrency}: measure for longer")
     starts, ends = (
         np.array(column, np.int64) - times[0][0]
         for column in zip(*sorted(times, key=lambda pair: pair[1]), strict=True)
@@ -66,7 +70,7 @@ def _run(experiment: Mapping[str, Any], batch: int, export: Mapping[str, Any]) -
     latency = (ends - starts)[(ends > first) & (ends <= last)] / 1e6
     seconds = float(last - first) / 1e9
     if seconds <= 0 or not len(latency):
-        raise MeasureError(f"no request ended after the warm-up at concurrency {concurrency}: measure for longer")
+        raise TooShort(f"no request ended after the warm-up at concurrency {concurrency}: measure for longer")
     rate = float(inside.sum()) / seconds
     p50, p95, p99 = (float(value) for value in np.percentile(latency, (50, 95, 99)))
     mean = float((inside * (ends - starts)).sum() / inside.sum()) / 1e6

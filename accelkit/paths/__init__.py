@@ -53,6 +53,7 @@ class Path(Protocol):
     BACKEND: str
     NEEDS: str
     PRECISION: str
+    __file__: str
     EVIDENCE: str
     """Name of the reader in accelkit.measure.evidence.READERS."""
 

@@ -145,6 +145,14 @@ def test_a_window_without_requests_is_tried_again_twice_as_long(tmp_path, analyz
     assert [words[words.index("--measurement-interval") + 1] for words in calls] == ["250", "500"]
 
 
+def test_a_run_with_too_few_requests_is_made_again_and_then_given_up(tmp_path, analyzer, export):
+    (tmp_path / "few.json").write_text(json.dumps(export(count=2)))
+    analyzer("echo x >> $HERE/calls; cp $HERE/few.json $EXPORT")
+    with pytest.raises(MeasureError, match="only 4 requests ended at concurrency 2"):
+        bench.run(NOBODY, "m", Load(16, 2), tmp_path / "inputs.json", 0.3)
+    assert (tmp_path / "calls").read_text() == "x\n" * 3
+
+
 def test_a_refusal_is_not_tried_again(tmp_path, analyzer):
     analyzer('echo x >> $HERE/calls; echo "error: failed to get model metadata: nope" >&2; exit 99')
     with pytest.raises(MeasureError, match=r"model m on 127.0.0.1:9: failed to get model metadata: nope$"):
