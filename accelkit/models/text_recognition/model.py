@@ -87,13 +87,14 @@ class TextRecognition:
         """Logits [N, 26, 37] of ONNX Runtime's CPU provider in FP32 for the first `limit` pictures of a split."""
         import onnxruntime
 
-        count = len(data.records(split)[:limit])
+        every, count = len(data.records(split)), len(data.records(split)[:limit])
         key = files.digest(self.code_hash.encode(), data.digest().encode(), onnxruntime.__version__.encode())
-        path = files.cache() / f"{self.name}_{self.variant}-{key}-{split}-{count}.npy"
-        if path.is_file() and (stored := _stored(path)) is not None and len(stored) == count:
-            return stored
+        for stored in (every, count):
+            path = files.cache() / f"{self.name}_{self.variant}-{key}-{split}-{stored}.logits"
+            if path.is_file() and (outputs := _stored(path)) is not None and len(outputs) == stored:
+                return outputs[:count]
         outputs = infer(self.onnx(), self.samples(split, limit).inputs)
-        files.write(path, _npy(outputs))
+        files.write(path, _sealed(outputs))
         return outputs
 
 
@@ -111,7 +112,7 @@ def _intact(path: Path, changed: int) -> bool:
     return path.stem.endswith(files.digest(path))
 
 
-def _npy(values: np.ndarray) -> bytes:
+def _sealed(values: np.ndarray) -> bytes:
     content = values.tobytes()
     return hashlib.sha256(content).digest() + content
 

@@ -141,8 +141,10 @@ def train(options: argparse.Namespace) -> dict:
     faces = by_family(fonts.read_table(options.fonts, "train"))
     vocabulary = words.vocabulary(options.words, test=False)
     pictures: mp.Queue = mp.Queue(maxsize=512)
-    for seed in range(options.workers):
-        mp.Process(target=produce, args=(seed, faces, vocabulary, pictures), daemon=True).start()
+    sources = [(seed, faces, vocabulary, pictures) for seed in range(options.workers)]
+    renderers = [mp.Process(target=produce, args=source, daemon=True) for source in sources]
+    for renderer in renderers:
+        renderer.start()
     checks = _checks(options)
     pool = Pool(options.pool, device)
     model = TextRecognizer(options.width).to(device, memory_format=torch.channels_last).train()
@@ -177,6 +179,8 @@ def train(options: argparse.Namespace) -> dict:
             scores = " ".join(f"{name} {accuracy(model, *check, device):.4f}" for name, check in checks.items())
             print(f"{elapsed:6.0f} s step {step} pictures {pool.seen} loss {loss.item():.4f} {scores}", flush=True)
             _save(model, options.out)
+    for renderer in renderers:
+        renderer.terminate()
     facts = {
         "minutes": round(options.minutes, 1),
         "steps": step,

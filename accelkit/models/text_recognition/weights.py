@@ -32,7 +32,8 @@ def save(state: Mapping[str, np.ndarray], dtype: str = "float32") -> bytes:
     """The bytes of a .safetensors file, in that precision; ModelError where a value does not survive it."""
     from safetensors.numpy import save as to_bytes
 
-    stored = {key: np.asarray(value, np.int64 if key.endswith(COUNTER) else dtype) for key, value in state.items()}
+    with np.errstate(over="ignore"):
+        stored = {key: np.asarray(value, np.int64 if key.endswith(COUNTER) else dtype) for key, value in state.items()}
     lost = [key for key, value in stored.items() if not np.isfinite(value).all()]
     lost += [key for key, value in stored.items() if key.endswith("running_var") and not (value > 0).all()]
     if lost:
