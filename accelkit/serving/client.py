@@ -20,7 +20,7 @@ _NOISE = (
     re.compile(r"^load failed for model '[^']*': "),
     re.compile(r"^version \d+ is at UNAVAILABLE state: "),
     re.compile(rf"^{_STATUS}"),
-    re.compile(r"^(?:TritonModelException|PythonBackendException): "),
+    re.compile(r"^(?:\w+\.)*(?:Refused|\w+Error|\w+Exception): "),
     re.compile(r"\[request id: <id_unknown>\] "),
 )
 _STACK = re.compile(r"\s*\n\s*At:\s.*", re.DOTALL)
@@ -31,7 +31,7 @@ def reason(text: str) -> str:
     text = _STACK.sub("", text.strip())
     for noise in _NOISE:
         text = noise.sub("", text)
-    return " ".join(text.split()).rstrip(";. ")
+    return " ".join(text.split()).rstrip("; ")
 
 
 class Client:
@@ -89,7 +89,7 @@ class Client:
         if status != 200:
             raise ServerError(f"model '{model}' did not unload: {reason(body.get('error', ''))}", self._tail())
         deadline = time.monotonic() + timeout
-        while self.index().get(model, ("", ""))[1] not in ("", "unloaded"):
+        while self.index().get(model, ("", ""))[0] not in ("", "UNAVAILABLE"):
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"model '{model}' is still being unloaded after {timeout:g} s: wait for its requests", self._tail()
@@ -114,12 +114,13 @@ class Client:
         try:
             answer = stub.infer(model, tensors, model_version=version, outputs=wanted, client_timeout=self._timeout)
         except module.utils.InferenceServerException as error:
-            text = f"model '{model}' refused the request: {reason(error.message() or str(error))}"
+            why = reason(error.message() or str(error))
+            if "is not healthy" in why:
+                text = f"model '{model}': its process has died and is not replaced ({why}): start the server again"
+                raise ServerError(text, self._tail()) from None
             if str(error.status()) in ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED") and not self.ready():
-                raise ServerError(
-                    f"the server at {self._grpc} no longer answers: {reason(error.message())}", self._tail()
-                ) from None
-            raise RequestError(text) from None
+                raise ServerError(f"the server at {self._grpc} no longer answers: {why}", self._tail()) from None
+            raise RequestError(f"model '{model}' refused the request: {why}") from None
         return {tensor.name: answer.as_numpy(tensor.name) for tensor in answer.get_response().outputs}
 
     def close(self) -> None:

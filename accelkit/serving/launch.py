@@ -148,6 +148,9 @@ def wait(http_address: str, identity: str, timeout: float, ended: Callable[[], b
 
 
 _LOG = re.compile(r"^[EWF]\d{4} \S+ +\d+ \S+\] (.*)", re.MULTILINE)
+_FATAL = re.compile(
+    r"(?:tritonserver: |error: |docker: )?((?:unrecognized |cannot run |creating server: |Cannot connect).*|.*error while loading shared.*)"
+)
 _POLL = re.compile(r"Poll failed for model directory '([^']*)': (.*)")
 
 
@@ -162,11 +165,8 @@ def start_failure(log: str) -> str:
     """Why the server ended while it started."""
     lines = [line for line in log.splitlines() if line.strip()]
     for line in lines:
-        if (
-            line.startswith(("tritonserver: ", "error: ", "cannot run ", "Failed to "))
-            or "error while loading shared" in line
-        ):
-            return line
+        if match := _FATAL.search(line):
+            return match[1]
     errors = [text for text in _LOG.findall(log) if "NVML" not in text and "CUDA" not in text]
     return errors[-1] if errors else (lines[-1] if lines else "it ended without a word")
 

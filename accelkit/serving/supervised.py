@@ -46,9 +46,9 @@ class Supervised:
         (directory / "job.json").write_text(json.dumps({**told, "log": str(self.log)}))
         read, self._lifeline = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_SUPERVISOR), str(directory / "job.json")],
+            [sys.executable, "-I", str(_SUPERVISOR), str(directory / "job.json")],
             stdin=read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=job.env, cwd="/", start_new_session=True, pass_fds=(lock,),
+            env=job.env, start_new_session=True, pass_fds=(lock,),
         )  # fmt: skip
         os.close(read)
         os.close(lock)
@@ -76,6 +76,8 @@ class Supervised:
         last = self._read_line()
         if last:
             self._end = json.loads(last)["tail"]
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         self._process.wait()
         discard(self._directory)
 

@@ -13,12 +13,7 @@ from accelkit.backends.onnxruntime.signature import Tensor, tensors
 
 
 def complete(place: Place, config: dict[str, Any], arguments: list[str], log: Any) -> dict[str, Any]:
-    """The configuration with batching, inputs and outputs filled in; itself when inputs and outputs are there."""
-    if (config.get("input") or config.get("batch_input")) and config.get("output"):
-        log.log_info(
-            f"skipping model configuration auto-complete for '{place.model}': inputs and outputs already specified"
-        )
-        return config
+    """The configuration with batching, inputs and outputs filled in."""
     session = open_session(place, config, arguments)
     inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
     config = dict(config)

@@ -11,9 +11,6 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from accelkit.backends import host
-from accelkit.backends.onnxruntime import complete, session, signature
-from accelkit.backends.onnxruntime.run import Runner
-from accelkit.backends.onnxruntime.session import Place
 
 
 class TritonPythonModel:
@@ -21,26 +18,35 @@ class TritonPythonModel:
 
     @staticmethod
     def auto_complete_config(auto_complete_model_config: Any) -> Any:
-        """Fill in what the configuration lacks from the model file."""
+        """Fill in what the configuration lacks from the model file; ONNX Runtime is imported for that alone."""
         config = auto_complete_model_config.as_dict()
-        version = Path(pb_utils.get_model_dir())
-        place = Place(config["name"], str(version.parent), version.name)
-        config.update(complete.complete(place, config, host.command_line(), pb_utils.Logger))
         host.check_warmup(config["name"], config)
+        if (config.get("input") or config.get("batch_input")) and config.get("output"):
+            pb_utils.Logger.log_info(
+                f"skipping model configuration auto-complete for '{config['name']}': inputs and outputs already specified"
+            )
+            return auto_complete_model_config
+        from accelkit.backends.onnxruntime import complete, session
+
+        version = Path(pb_utils.get_model_dir())
+        place = session.Place(config["name"], str(version.parent), version.name)
+        config.update(complete.complete(place, config, host.command_line(), pb_utils.Logger))
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the session and hold its tensors against the configuration."""
+        from accelkit.backends.onnxruntime import run, session, signature
+
         config = json.loads(args["model_config"])
         self.profile = os.environ.get("ACCELKIT_PROFILE_DIR")
-        self.place = Place(
+        self.place = session.Place(
             args["model_name"], args["model_repository"], args["model_version"], args["model_instance_name"],
             args["model_instance_kind"], int(args["model_instance_device_id"]),
         )  # fmt: skip
         host.check_warmup(self.place.model, config)
         self.session = session.open_session(self.place, config, host.command_line(), self.profile)
         signature.check(self.place.model, config, self.session)
-        self.execute = Runner(config, self.session, session.run_options(config), pb_utils).execute
+        self.execute = run.Runner(config, self.session, session.run_options(config), pb_utils).execute
         # What lives now lives until the end, and requests make no cycles: the collector need not look at them.
         gc.collect()
         gc.freeze()
@@ -49,4 +55,6 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Flush the profile, if one is written."""
         if self.profile is not None:
+            from accelkit.backends.onnxruntime import session
+
             session.end_profile(self.place, self.session)
