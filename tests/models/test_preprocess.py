@@ -32,6 +32,12 @@ def test_transparency_is_drawn_on_white(tmp_path):
     assert preprocess.preprocess(preprocess.open_image(tmp_path / "clear.png")).min() == 1
 
 
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    grey = np.asarray(render("deep").convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert np.array_equal(np.asarray(preprocess.open_image(tmp_path / "deep.png")), grey)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a picture at all", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
 def test_what_is_no_picture_is_one_clear_error(tmp_path, content):
     path = tmp_path / "word.png"

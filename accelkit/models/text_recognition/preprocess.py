@@ -28,6 +28,8 @@ def open_image(path: str | Path) -> Image.Image:
     except Exception as error:  # Pillow's readers raise many kinds for damaged files
         reason = "it is not a picture" if isinstance(error, Image.UnidentifiedImageError) else files.reason(error)
         raise ModelError(f"cannot read the picture {path}: {reason}; give a PNG, JPEG or WebP file") from error
+    if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip rather than scale
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
