@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RAW = "raw.json.gz"
 AGAIN = f"{paths.BASELINE} {CONTROL}"
 PROFILED = 3
+GLIBC = "toolchain.analyzer.glibc"
 RUNTIMES = (
     "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorflow "
     "treelite vllm numpy protobuf tritonclient"
@@ -70,7 +71,7 @@ def compare(
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
     chosen = dict.fromkeys([paths.BASELINE, *(paths.names() if names is None else names)])
     entries = [Entry(name, paths.get(name)) for name in chosen]
-    version = ""
+    version = None
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")
         for entry in entries:
@@ -86,8 +87,8 @@ def compare(
             if runs:
                 _conclude(live, runs, load)
                 write_raw(out / RAW, load, runs)
-    where = _where(here, version)
-    return [_result(entry, model, where) for entry in entries]
+    origin = where(version=version)
+    return [_result(entry, model, origin) for entry in entries]
 
 
 def _live(entries: Iterable[Entry]) -> list[Entry]:
@@ -173,25 +174,22 @@ def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load) -
         entry.provenance["raw"] = RAW
 
 
-def _result(entry: Entry, model: Model, where: dict[str, Any]) -> Result:
+def _result(entry: Entry, model: Model, origin: dict[str, Any]) -> Result:
     precision = entry.parts.pop("precision", {"requested": entry.path.PRECISION, "observed": None})
     return Result(
         model.name, model.variant, entry.name, entry.status, entry.reason, precision,
-        cost=entry.cost or None, why=_why(entry), where=where, provenance=entry.provenance, **entry.parts,
+        cost=entry.cost or None, why=_why(entry), where=origin, provenance=entry.provenance, **entry.parts,
     )  # fmt: skip
 
 
 def _why(entry: Entry) -> str | None:
     """Cause, evidence and next command of a row that is rejected or slower."""
     nodes = ", ".join(f"{count} {kind}" for kind, count in entry.parts.get("evidence", {}).get("nodes", {}).items())
+    proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit bench {entry.name} --batch 1"
     if entry.status == "rejected":
-        return f"outputs differ ({entry.reason}); ran {nodes}; next: accelkit bench {entry.name} --batch 1"
-    versus = entry.parts.get("versus")
-    if versus and versus["verdict"] == "slower":
-        return (
-            f"{versus['ratio']:.2f} times the baseline here; ran {nodes}; next: accelkit bench {entry.name} --batch 1"
-        )
-    return None
+        return f"{entry.reason}; {proof}"
+    versus = entry.parts.get("versus", {})
+    return f"{versus['ratio']:.2f} times the baseline; {proof}" if versus.get("verdict") == "slower" else None
 
 
 def _hash(content: bytes) -> str:
@@ -200,9 +198,7 @@ def _hash(content: bytes) -> str:
 
 def _code(path: paths.Path, model: Model) -> str:
     """Hash of what ran: the path's recipe, its stand-in backend and the model's own code and weights."""
-    package = Path(__file__).parent
-    files = [Path(path.__file__)]
-    files += sorted((package / "backends" / path.BACKEND).glob("*.py"))
+    files = [Path(path.__file__), *sorted((Path(__file__).parent / "backends" / path.BACKEND).glob("*.py"))]
     return _hash(b"\0".join(file.read_bytes() for file in files) + model.code_hash.encode())
 
 
@@ -221,17 +217,16 @@ def memory_mb(server: Server, served: str) -> float | None:
     return round(total / 1024, 1) or None
 
 
-def _where(here: machine.Machine, version: str) -> dict[str, Any]:
-    facts = here.as_dict()
-    analyzer = versions.get("toolchain.analyzer")
-    glibc = [int(part) for part in (here.glibc or "0").split(".")]
-    if glibc < [int(part) for part in analyzer["glibc"].split(".")]:
-        analyzer = versions.get("toolchain.analyzer_older")
+def where(mode: str = "embedded", version: str | None = None) -> dict[str, Any]:
+    """Return the where part of a Result: this machine, the server's mode and version, the packages' versions, today."""
+    here = machine.probe()
+    facts = {key: value for key, value in here.as_dict().items() if key != "runtimes"}
+    needed, glibc = ([int(part) for part in text.split(".")] for text in (versions.get(GLIBC), here.glibc or "0"))
+    analyzer = versions.get("toolchain.analyzer_older.version" if glibc < needed else "toolchain.analyzer.version")
     return {
-        "machine": {"line": here.line(), **{key: value for key, value in facts.items() if key != "runtimes"}},
+        "machine": {"line": here.line(), **facts},
         "gpus": len(here.gpus),
-        "server": {"mode": "embedded", "version": version or None},
-        "versions": {name: here.runtimes[name] for name in RUNTIMES if name in here.runtimes}
-        | {"perf_analyzer": analyzer["version"]},
+        "server": {"mode": mode, "version": version},
+        "versions": {key: here.runtimes[key] for key in RUNTIMES if key in here.runtimes} | {"perf_analyzer": analyzer},
         "date": datetime.date.today().isoformat(),
     }

@@ -14,20 +14,11 @@ from accelkit.measure.bench import text
 from accelkit.measure.result import Result
 from accelkit.measure.timing import SETTLED
 
-HEAD = (
-    "path",
-    "status",
-    "precision",
-    "parity",
-    "accuracy",
-    "infer/s",
-    "95 % interval",
-    "versus baseline",
-    "p50 ms",
-    "p99 ms",
-    "build s",
-    "MB",
+HEAD = tuple(
+    "path|status|precision|parity|accuracy|infer/s|95 % interval|versus baseline|p50 ms|p99 ms|build s|MB".split("|")
 )
+RIGHT = (5, 8, 9, 10, 11)
+"""Columns of figures, to be aligned on the right."""
 WIDTH = 118
 
 
@@ -82,46 +73,41 @@ def cells(result: Result) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _machine(result: Result) -> str:
+    facts, server = result.where.get("machine", {}), result.where.get("server", {})
+    triton = f"Triton {server.get('version') or '-'} ({server.get('mode', '-')})"
+    return f"{facts.get('line') or facts.get('cpu', 'unknown machine')}; {triton}; {result.where.get('date', '')}"
+
+
 def notes(results: Sequence[Result]) -> list[str]:
     """Return what a reader has to know beside the table: noise, reasons, doubtful rows, origin of recorded ones."""
     found = []
     for result in results:
-        if result.versus and result.versus["path"] == result.path:
-            noise = f"{100 * result.versus['noise']:.1f} %"
+        name, versus, speed = result.path, result.versus or {}, result.speed or {}
+        if versus.get("path") == name:
+            noise = f"{100 * versus['noise']:.1f} %"
             found.append(f"noise: the baseline differs from itself by up to {noise}; less than that is no difference")
-        if result.speed and abs(result.speed["littles_law_residual"]) > SETTLED:
-            off = f"{100 * result.speed['littles_law_residual']:+.0f} %"
-            found.append(
-                f"{result.path}: Little's law is off by {off}: the load was not kept up, do not rely on this row"
-            )
+        if abs(residual := speed.get("littles_law_residual", 0)) > SETTLED:
+            off = f"Little's law is off by {100 * residual:+.0f} %"
+            found.append(f"{name}: {off}: the load was not kept up, do not rely on this row")
         if result.why:
-            found.append(f"{result.path}: {result.why}")
+            found.append(f"{name}: {result.why}")
         elif result.status in ("rejected", "failed"):
-            found.append(f"{result.path}: {result.status}: {result.reason}")
+            found.append(f"{name}: {result.status}: {result.reason}")
         if result.recorded:
-            server, line = (
-                result.where.get("server", {}),
-                result.where.get("machine", {}).get("line", "another machine"),
-            )
-            origin = f"Triton {server.get('version')} ({server.get('mode')}), {result.where.get('date')}"
-            found.append(f"{result.path}: recorded, not measured here: {line}, {origin}")
+            found.append(f"{name}: recorded, not measured here: {_machine(result)}")
     return found
 
 
 def _heading(results: Sequence[Result]) -> tuple[str, str]:
     first = next((result for result in results if not result.recorded), results[0])
     speed = next((result.speed for result in results if result.speed), None)
-    server, line = first.where.get("server", {}), first.where.get("machine", {}).get("line", "")
-    load = (
-        f"batch {speed['batch']}, {speed['concurrency']} clients, {speed['protocol']}, {speed['repeats']} repeats"
-        if speed
-        else "nothing measured"
-    )
-    title = f"{first.model} {first.variant}: {load}"
-    return (
-        title,
-        f"{line}; Triton {server.get('version') or '-'} ({server.get('mode', '-')}); {first.where.get('date', '')}",
-    )
+    load = "nothing measured"
+    if speed:
+        load = (
+            f"batch {speed['batch']}, {speed['concurrency']} clients, {speed['protocol']}, {speed['repeats']} repeats"
+        )
+    return f"{first.model} {first.variant}: {load}", _machine(first)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -131,11 +117,10 @@ def table(results: Sequence[Result]) -> str:
     title, origin = _heading(results)
     rows = [cells(result) for result in results if result.status != "unavailable"]
     widths = [max(len(row[column]) for row in [HEAD, *rows]) for column in range(len(HEAD))]
-    right = {5, 8, 9, 10, 11}
     lines = [title, origin, ""]
     for row in [HEAD, *rows]:
         padded = [
-            cell.rjust(width) if column in right else cell.ljust(width)
+            cell.rjust(width) if column in RIGHT else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())
@@ -227,7 +212,7 @@ def html(results: Sequence[Result], summary: Mapping[str, Any] | None, out: Path
         charts["latency"] = chart(delays, "Latency: median, and range up to the 99th percentile", bars=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     content = page.render(
-        title=title, origin=origin, takeaway=_takeaway(results), head=HEAD, results=results, cells=cells, notes=notes(results),
+        title=title, origin=origin, takeaway=_takeaway(results), head=HEAD, right=RIGHT, results=results, cells=cells, notes=notes(results),
         charts=charts, speeds=speeds, number=_number, lessons=(summary or {}).get("lessons", []), command=command,
     )  # fmt: skip
     out.write_text(content, encoding="utf-8")

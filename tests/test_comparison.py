@@ -189,7 +189,7 @@ def test_a_slower_path_says_why_and_what_next(monkeypatch, tmp_path, timed):
     base, lame, dead = rows
     assert base.versus["verdict"] == "no difference" and lame.versus["verdict"] == "slower"
     assert lame.versus["ratio"] == pytest.approx(0.5, rel=1e-3)
-    assert "0.50 times" in lame.why and "1 CPU float32" in lame.why and "accelkit bench lame" in lame.why
+    assert "0.50 times the baseline" in lame.why and "1 CPU float32" in lame.why and "accelkit bench lame" in lame.why
     assert (dead.status, dead.reason) == ("failed", "perf_analyzer cannot measure model dead")
     assert recompute(lame, tmp_path / "raw.json.gz") == (lame.speed, lame.versus)
 

@@ -92,7 +92,7 @@ def test_noise_doubt_and_origin_are_said():
     recorded = dataclasses.replace(FAST, path="tensorrt", recorded=True, where={**WHERE, "machine": {"line": "H200"}})
     found = "\n".join(report.notes([BASE, slack, recorded]))
     assert "differs from itself by up to 2.1 %" in found and "Little's law is off by -20 %" in found
-    assert "tensorrt: recorded, not measured here: H200, Triton 2.51.0 (embedded), 2026-11-23" in found
+    assert "tensorrt: recorded, not measured here: H200; Triton 2.51.0 (embedded); 2026-11-23" in found
     assert "measured, recorded" in report.table([BASE, recorded])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from accelkit.serving import Server
 
 REFERENCE = "onnxruntime-cpu fp32"
+FIELDS = "passed reference max_abs relative cosine metric reference_value value samples worse better".split()
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,8 @@ class Parity:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parity part of a Result."""
-        far = self.distance
-        return {
-            "passed": self.passed,
-            "reference": REFERENCE,
-            "max_abs": far and far.max_abs,
-            "relative": far and far.relative,
-            "cosine": far and far.cosine,
-            "metric": self.metric,
-            "reference_value": self.reference_value,
-            "value": self.value,
-            "samples": self.samples,
-            "worse": self.worse,
-            "better": self.better,
-        }
+        figures = {**asdict(self), **(asdict(self.distance) if self.distance else {}), "reference": REFERENCE}
+        return {key: figures.get(key) for key in FIELDS}
 
 
 def distance(reference: np.ndarray, outputs: np.ndarray) -> Distance:

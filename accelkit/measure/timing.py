@@ -49,17 +49,11 @@ def _run(experiment: Mapping[str, Any], batch: int, export: Mapping[str, Any]) -
     import numpy as np
 
     concurrency = int(experiment["experiment"]["value"])
-    times = [
-        (row["timestamp"], row["response_timestamps"][-1])
-        for row in experiment["requests"]
-        if row["response_timestamps"]
-    ]
+    answered = [row for row in experiment["requests"] if row["response_timestamps"]]
+    times = sorted((row["response_timestamps"][-1], row["timestamp"]) for row in answered)
     if len(times) < 2 * concurrency + 2:
         raise TooShort(f"only {len(times)} requests ended at concurrency {concurrency}: measure for longer")
-    starts, ends = (
-        np.array(column, np.int64) - times[0][0]
-        for column in zip(*sorted(times, key=lambda pair: pair[1]), strict=True)
-    )
+    ends, starts = (np.array(times, np.int64) - times[0][0]).T
     # When its first client has sent all it will, less is in flight than under load: stop there.
     moments = np.concatenate([starts, ends])
     order = np.argsort(moments, kind="stable")
