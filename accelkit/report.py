@@ -20,6 +20,8 @@ HEAD = tuple(
 RIGHT = (5, 8, 9, 10, 11)
 """Columns of figures, to be aligned on the right."""
 WIDTH = 118
+BUSY = 0.15
+"""Noise from which on a comparison says little."""
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -86,7 +88,10 @@ def notes(results: Sequence[Result]) -> list[str]:
         name, versus, speed = result.path, result.versus or {}, result.speed or {}
         if versus.get("path") == name:
             noise = f"{100 * versus['noise']:.1f} %"
-            found.append(f"noise: the baseline differs from itself by up to {noise}; less than that is no difference")
+            busy = (
+                ", and this much means a busy machine: measure again on a quiet one" if versus["noise"] > BUSY else ""
+            )
+            found.append(f"noise: the baseline differs from itself by up to {noise}; less is no difference{busy}")
         if abs(residual := speed.get("littles_law_residual", 0)) > SETTLED:
             off = f"Little's law is off by {100 * residual:+.0f} %"
             found.append(f"{name}: {off}: the load was not kept up, do not rely on this row")

@@ -96,6 +96,11 @@ def test_noise_doubt_and_origin_are_said():
     assert "measured, recorded" in report.table([BASE, recorded])
 
 
+def test_a_busy_machine_is_named():
+    assert "busy machine" not in report.table([BASE])
+    assert "busy machine" in report.table([dataclasses.replace(BASE, versus={**BASE.versus, "noise": 0.4})])
+
+
 def test_a_precision_that_was_not_observed_shows():
     asked = dataclasses.replace(FAST, precision={"requested": "fp16", "observed": "fp32"})
     assert "fp16, ran fp32" in report.table([asked])
