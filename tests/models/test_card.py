@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from accelkit.models.text_recognition import card
+from accelkit.models.text_recognition.training import card
 
 pytest.importorskip("onnxruntime")
 

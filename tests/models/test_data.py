@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from accelkit.errors import ModelError
-from accelkit.models.text_recognition import charset, data, fonts, words
+from accelkit.models.text_recognition import charset, data
+from accelkit.models.text_recognition.training import fonts, words
 
 
 def test_splits_have_what_the_card_says():

@@ -13,7 +13,8 @@ from PIL import Image
 
 from accelkit import models
 from accelkit.errors import ModelError
-from accelkit.models.text_recognition import archive, charset, data, fonts, render, weights, words
+from accelkit.models.text_recognition import charset, data, render, weights
+from accelkit.models.text_recognition.training import archive, fonts, words
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_archive_is_written_again_the_same(packages, word_list, tmp_path, monkey
 
 def test_training_runs_and_writes_float16_weights(packages, word_list, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
-    from accelkit.models.text_recognition import train
+    from accelkit.models.text_recognition.training import train
 
     monkeypatch.setattr(train, "CHUNK", 32)
     fonts.write_table(fonts.scan(packages), packages / "fonts.csv")

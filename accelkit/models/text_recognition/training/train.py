@@ -1,6 +1,6 @@
 """Train the small variant on rendered text.
 
-`python -m accelkit.models.text_recognition.train --fonts DIR --words FILE... --out DIR --minutes M`: DIR/fonts.csv is the
+`python -m accelkit.models.text_recognition.training.train --fonts DIR --words FILE... --out DIR --minutes M`: DIR/fonts.csv is the
 table that `fonts` writes. Processes render pictures without end into a pool on the GPU; the optimizer draws batches from it.
 The learning rate follows the elapsed time, so a run ends when it should on any machine.
 """
@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from accelkit.models.text_recognition import charset, fonts, preprocess, render, weights, words
+from accelkit.models.text_recognition import charset, preprocess, render, weights
 from accelkit.models.text_recognition.network import TextRecognizer
+from accelkit.models.text_recognition.training import fonts, words
 
 CHUNK = 256
 HARD_SHARE = 0.4

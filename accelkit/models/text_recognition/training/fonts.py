@@ -1,6 +1,6 @@
 """Font families for training and for the shipped pictures, found in unpacked Debian packages and kept apart.
 
-`python -m accelkit.models.text_recognition.fonts PACKAGES OUT` reads PACKAGES/<package>/ (each unpacked with `dpkg -x`) and
+`python -m accelkit.models.text_recognition.training.fonts PACKAGES OUT` reads PACKAGES/<package>/ (each unpacked with `dpkg -x`) and
 writes OUT/fonts.csv: one row a face. The split goes by package, so that no family, and none of its relatives, is in both.
 """
 

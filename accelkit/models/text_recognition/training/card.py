@@ -1,11 +1,12 @@
-"""The model card's figures, computed: `python -m accelkit.models.text_recognition.card` writes them into MODEL_CARD.md."""
+"""The model card's figures, computed: `python -m accelkit.models.text_recognition.training.card` writes them into MODEL_CARD.md."""
 
 from __future__ import annotations
 
 import json
 
 from accelkit.models import files
-from accelkit.models.text_recognition import ASSETS, charset, data, get, words
+from accelkit.models.text_recognition import ASSETS, charset, data, get
+from accelkit.models.text_recognition.training import words
 
 CARD = ASSETS / "MODEL_CARD.md"
 TRAINING = ASSETS / "training.json"

@@ -1,4 +1,4 @@
-"""Draw the shipped pictures: `python -m accelkit.models.text_recognition.archive --fonts DIR --words FILE... --out FILE`.
+"""Draw the shipped pictures: `python -m accelkit.models.text_recognition.training.archive --fonts DIR --words FILE... --out FILE`.
 
 DIR/fonts.csv is the table that `fonts` writes. Test and hard pictures are drawn in families and words that training never
 saw, calibration pictures in those of training. The same fonts, word lists and library versions give the same archive.
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from accelkit.models.text_recognition import data, fonts, render, words
+from accelkit.models.text_recognition import data, render
+from accelkit.models.text_recognition.training import fonts, words
 
 COUNTS = {"test": 4096, "hard": 1024, "calibration": 512}
 QUALITY = 60
