@@ -124,3 +124,19 @@ def test_unknown_parameter_keys_are_warned_of():
 
 def test_configs_of_unknown_backends_are_left_alone():
     assert warnings(repository.new(name="x", backend="custom", parameters={"a": {"string_value": "1"}})) == []
+
+
+def test_the_committed_config_is_served_as_it_is(tmp_path, config):
+    from accelkit.serving import Server
+
+    model = models.get()
+    shutil.copytree(COMMITTED / config.name, tmp_path / config.name, ignore=shutil.ignore_patterns("[0-9]*"))
+    directory = add(tmp_path, config, {"model.onnx": model.onnx()})
+    assert (directory / "config.pbtxt").read_bytes() == (COMMITTED / config.name / "config.pbtxt").read_bytes()
+    with Server(tmp_path) as server:
+        served = server.config(config.name)
+        inputs = model.samples("test", 3).inputs
+        words = model.decode(server.infer(config.name, {"input.1": inputs})["logits"])
+    assert [(group["kind"], group["count"]) for group in served["instance_group"]] == [("KIND_CPU", 1)]
+    assert served["max_batch_size"] == 64 and served["dynamic_batching"]["preferred_batch_size"] == [64]
+    assert words == model.decode(model.reference("test", 3))
