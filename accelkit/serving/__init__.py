@@ -6,17 +6,20 @@ import atexit
 import importlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import ConfigError, ServerError
 from accelkit.serving.client import Client, reason
-from accelkit.serving.launch import Launched, Spec, poll_failure
+from accelkit.serving.launch import Spec, poll_failure
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from accelkit.serving.remote import Remote
+    from accelkit.serving.supervised import Supervised
 
 __all__ = ["Server"]
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
@@ -36,6 +39,9 @@ class Server(AbstractContextManager["Server"]):
     unless `http_port` and `metrics_port` say otherwise). Models are loaded explicitly: those named, else every directory of the
     repository. `options` are further arguments of tritonserver, `env` further variables of its environment, `profile` a
     directory for the backends' profiles, `timeout` the seconds that the start may take. Ports that are not given are free ones.
+
+    Attributes once it runs: `http`, `grpc`, `metrics` ("host:port"), `version`, `command` (its command line, empty for a
+    remote one), `log` (a file that goes with `stop`; None for a remote one), `pid` (of tritonserver or the engine's client).
 
     Raises ConfigError for a bad argument, ToolchainError when no server can be had, ServerError (with `log_tail`) with the
     server's own reason when it does not start or does not load a model; nothing is left running then.
@@ -60,28 +66,33 @@ class Server(AbstractContextManager["Server"]):
         era: str = "current",
     ):
         self.repository, self.mode = Path(repository), mode
+        ports = (http_port, grpc_port, metrics_port)
         self._spec = Spec(
-            self.repository, url, models, tuple(options), dict(env or {}), verbose, profile, timeout, auto_complete,
-            (http_port, grpc_port, metrics_port), era,
+            self.repository, url, models, options, env or {}, verbose, profile, timeout, auto_complete, ports, era
         )  # fmt: skip
-        self._launched: Launched | None = None
-        self._client: Client | None = None
+        self._launched: Supervised | Remote | None = None
+        self._client = Client("", "")
         self._tail, self._owner = "", 0
-        self.version = ""
+        self.http = self.grpc = self.metrics = self.version = ""
+        self.command: list[str] = []
+        self.log: Path | None = None
+        self.pid: int | None = None
 
     def start(self) -> Server:
         """Start the server and load its models; returns itself."""
         if self._launched is not None:
             raise ConfigError(f"the server of {self.repository} is already started: stop it first")
-        launch = _launcher(self.mode)
-        self._owner, self._tail = os.getpid(), ""
         spec = self._spec.checked(self.mode)
-        self._launched = launch(spec)
+        launched = self._launched = importlib.import_module(f"accelkit.serving.{self.mode}").launch(spec)
+        self._owner, self._tail = os.getpid(), ""
+        self.http, self.grpc, self.metrics = launched.http, launched.grpc, launched.metrics
+        self.command, self.log, self.pid = launched.command, launched.log, launched.pid
+        self._client = Client(self.http, self.grpc, spec.timeout, self.log_tail)
         try:
-            self._client = Client(self.http, self.grpc, self._spec.timeout, self.log_tail)
             self.version = self._client.get("/v2")["version"]
             for model in spec.models or []:
-                self._loaded(model)
+                if not self._client.ready(model):
+                    self._refuse(model, self._client.index().get(model, ("", ""))[1], 0)
         except BaseException:
             self.stop()
             raise
@@ -91,8 +102,7 @@ class Server(AbstractContextManager["Server"]):
     def stop(self) -> None:
         """Stop the server cleanly and remove what it left; no effect when it does not run or was started by a parent process."""
         launched, self._launched = self._launched, None
-        if self._client is not None:
-            self._client.close()
+        self._client.close()
         if launched is not None and os.getpid() == self._owner:
             launched.stop()
             self._tail = launched.tail(10_000)
@@ -103,39 +113,6 @@ class Server(AbstractContextManager["Server"]):
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
-
-    @property
-    def http(self) -> str:
-        """Address of the HTTP/REST interface, "host:port"."""
-        return self._up().http
-
-    @property
-    def grpc(self) -> str:
-        """Address of the gRPC interface, "host:port"."""
-        return self._up().grpc
-
-    @property
-    def metrics(self) -> str:
-        """Address of the Prometheus metrics, "host:port"; they are at /metrics."""
-        return self._up().metrics
-
-    @property
-    def command(self) -> list[str]:
-        """Command line of the server as it runs; empty for a remote one."""
-        return self._up().command
-
-    @property
-    def log(self) -> Path:
-        """File that the server's log goes to; gone after `stop`."""
-        log = self._up().log
-        if log is None:
-            raise ServerError(f"the {self.mode} server keeps its own log: look where it runs")
-        return log
-
-    @property
-    def pid(self) -> int | None:
-        """Process of tritonserver (embedded), of the engine's client (container), or None (remote)."""
-        return self._up().pid
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], outputs: Iterable[str] | None = None
@@ -157,10 +134,9 @@ class Server(AbstractContextManager["Server"]):
 
     def load(self, model: str) -> None:
         """Load the model, or load it again after its files changed; ServerError with the server's reason."""
-        before = self._log_size()
-        status, body = self._talk().http(
-            "POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600)
-        )
+        client = self._talk()
+        before = self.log.stat().st_size if self.log is not None else 0
+        status, body = client.http("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
         if status != 200:
             self._refuse(model, body.get("error", ""), before)
 
@@ -173,40 +149,19 @@ class Server(AbstractContextManager["Server"]):
         text = self._launched.tail(lines) if self._launched is not None else self._tail
         return "\n".join(text.splitlines()[-lines:])
 
-    def _up(self) -> Launched:
+    def _talk(self) -> Client:
         if self._launched is None:
             raise ServerError(
                 f"the server of {self.repository} does not run: start it, or use it inside its `with` block"
             )
-        return self._launched
-
-    def _talk(self) -> Client:
-        self._up()
-        assert self._client is not None
         return self._client
-
-    def _log_size(self) -> int:
-        log = self._up().log
-        return log.stat().st_size if log is not None and log.exists() else 0
-
-    def _loaded(self, model: str) -> None:
-        """Raise the reason when a model that was asked for at the start is not ready."""
-        if not self._talk().ready(model):
-            self._refuse(model, self._talk().index().get(model, ("", ""))[1], 0)
 
     def _refuse(self, model: str, text: str, log_from: int) -> None:
         """Raise the server's reason for not loading a model; what its answer lacks is read from its log."""
-        log = self._up().log
-        if (not text or "failed to poll" in text) and log is not None:
-            with log.open("rb") as stream:
+        if (not text or "failed to poll" in text) and self.log is not None:
+            with self.log.open("rb") as stream:
                 stream.seek(log_from)
                 text = poll_failure(stream.read().decode(errors="replace"), model) or text
-        where = self.repository / model if self.mode != "remote" else f"{self.mode} server {self.grpc}"
+        where = self.repository / model if self.mode != "remote" else f"remote server {self.grpc}"
         why = reason(text) or "it is not in the server's repository"
         raise ServerError(f"model '{model}' ({where}) did not load: {why}", self.log_tail())
-
-
-def _launcher(mode: str) -> Callable[[Spec], Launched]:
-    if mode not in ("embedded", "container", "remote"):
-        raise ConfigError(f"unknown server mode '{mode}': use embedded, container or remote")
-    return importlib.import_module(f"accelkit.serving.{mode}").launch

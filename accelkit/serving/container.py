@@ -36,7 +36,7 @@ def launch(spec: Spec) -> Supervised:
     def prepare(_: Path, ports: Ports, identity: str) -> Job:
         return Job(command(engine, image, spec, ports, identity, gpu), cleanup=[engine, "rm", "--force", identity])
 
-    return supervise(spec, prepare)
+    return supervise(spec, prepare, binds=False)
 
 
 def command(engine: str, image: str, spec: Spec, ports: Ports, identity: str, gpu: bool) -> list[str]:

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shlex
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from accelkit.errors import ConfigError, ServerError
 from accelkit.serving.client import Client
 
 LOOPBACK = "127.0.0.1"
-_SERVICES = ("http", "grpc", "metrics")
+MODES = ("embedded", "container", "remote")
+SERVICES = ("http", "grpc", "metrics")
 Ports = tuple["int | None", "int | None", "int | None"]
-
-
-class Launched(Protocol):
-    """A server that answers: its addresses, its process and how to end it."""
-
-    http: str
-    grpc: str
-    metrics: str
-    command: list[str]
-    log: Path | None
-    pid: int | None
-
-    def tail(self, lines: int) -> str:
-        """Last lines of its log, also after its end."""
-
-    def stop(self) -> None:
-        """End it and remove what it left."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +25,9 @@ class Spec:
 
     repository: Path
     url: str | None
-    models: list[str] | None
-    options: tuple[str, ...]
-    env: dict[str, str]
+    models: Sequence[str] | None
+    options: Sequence[str]
+    env: Mapping[str, str]
     verbose: int
     profile: Path | None
     timeout: float
@@ -54,47 +37,37 @@ class Spec:
 
     def checked(self, mode: str) -> Spec:
         """The same with its paths made absolute and its model list filled in; ConfigError for what cannot be meant."""
+        if mode not in MODES:
+            raise ConfigError(f"unknown server mode '{mode}': use {', '.join(MODES)}")
         if mode == "remote":
             return self
         if self.url is not None:
             raise ConfigError(f"url belongs to the mode 'remote', not to '{mode}': leave it out or change the mode")
-        repository = self.repository.expanduser().absolute()
+        repository = Path(os.path.abspath(self.repository.expanduser()))
         if not repository.is_dir():
-            raise ConfigError(
-                f"model repository {repository} is not a directory: give the directory that holds the models"
-            )
+            raise ConfigError(f"model repository {repository} is not a directory: give the one that holds the models")
         names = self.models
         if names is None:
-            names = sorted(
-                entry.name for entry in repository.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-            )
+            # A directory without a version is a configuration whose model is not built yet.
+            names = sorted({path.parent.name for path in repository.glob("[!.]*/[1-9]*") if path.is_dir()})
+            if not names:
+                raise ConfigError(f"no model with a version in the repository {repository}: build one into it")
         for name in names:
             if not (repository / name).is_dir():
-                raise ConfigError(
-                    f"model '{name}' is not in the repository {repository}: it needs a directory {repository / name}"
-                )
-        ports = list(self.ports)
-        options = []
-        for option in self.options:
-            match = re.fullmatch(r"--(http|grpc|metrics)-port=(\d+)", option)
-            if match:
-                ports[_SERVICES.index(match[1])] = int(match[2])
-            else:
-                options.append(option)
-        profile = self.profile.expanduser().absolute() if self.profile is not None else None
+                raise ConfigError(f"model '{name}' is not in the repository {repository}: its directory is missing")
+        found = [re.fullmatch(r"--(http|grpc|metrics)-port=(\d+)", option) for option in self.options]
+        fixed = {match[1]: int(match[2]) for match in found if match}
+        http, grpc, metrics = (fixed.get(name, port) for name, port in zip(SERVICES, self.ports, strict=True))
         return replace(
-            self,
-            repository=repository,
-            models=list(names),
-            profile=profile,
-            options=tuple(options),
-            ports=(ports[0], ports[1], ports[2]),
-        )
+            self, repository=repository, models=names, ports=(http, grpc, metrics),
+            options=[option for option, match in zip(self.options, found, strict=True) if match is None],
+            profile=Path(os.path.abspath(self.profile)) if self.profile is not None else None,
+        )  # fmt: skip
 
 
 def free_ports(fixed: Ports) -> tuple[int, int, int]:
     """A port for each service: the fixed ones, else free neighbours; ServerError when a fixed one is taken."""
-    for service, port in zip(_SERVICES, fixed):
+    for service, port in zip(SERVICES, fixed, strict=True):
         if port is not None and not _bindable(port):
             raise ServerError(f"{service} port {port} is taken on {LOOPBACK}: choose another, or none for a free one")
     for _ in range(200):
@@ -121,7 +94,7 @@ def arguments(spec: Spec, repository: Path | str, address: str, ports: tuple[int
     """Arguments of tritonserver for what is asked: explicit model control, all three services at the address."""
     result = [f"--model-repository={repository}", "--model-control-mode=explicit"]
     result += [f"--load-model={name}" for name in spec.models or []]
-    for service, port in zip(_SERVICES, ports):
+    for service, port in zip(SERVICES, ports, strict=True):
         result += [f"--{service}-address={address}", f"--{service}-port={port}"]
     # One model that does not load must not hide the reasons of the others.
     result += ["--exit-on-error=false"]
@@ -148,9 +121,7 @@ def wait(http_address: str, identity: str, timeout: float, ended: Callable[[], b
 
 
 _LOG = re.compile(r"^[EWF]\d{4} \S+ +\d+ \S+\] (.*)", re.MULTILINE)
-_FATAL = re.compile(
-    r"(?:tritonserver: |error: |docker: )?((?:unrecognized |cannot run |creating server: |Cannot connect).*|.*error while loading shared.*)"
-)
+_FATAL = re.compile(r"((?:unrecognized |cannot run |creating server: |Cannot connect|error while loading shared).*)")
 _POLL = re.compile(r"Poll failed for model directory '([^']*)': (.*)")
 
 
@@ -168,9 +139,4 @@ def start_failure(log: str) -> str:
         if match := _FATAL.search(line):
             return match[1]
     errors = [text for text in _LOG.findall(log) if "NVML" not in text and "CUDA" not in text]
-    return errors[-1] if errors else (lines[-1] if lines else "it ended without a word")
-
-
-def printable(command: list[str]) -> str:
-    """The command as one would type it."""
-    return shlex.join(command)
+    return errors[-1].strip('"') if errors else (lines[-1] if lines else "it ended without a word")

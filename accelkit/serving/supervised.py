@@ -86,10 +86,11 @@ class Supervised:
         return self._process.stdout.readline()
 
 
-def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job]) -> Supervised:
+def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job], binds: bool = True) -> Supervised:
     """Start what `prepare` makes of a directory, ports and an identity; ServerError with the server's own reason.
 
-    A port may be taken between its choice and the server's bind: then the server is started again on others.
+    A port may be taken between its choice and the server's bind: then the server is started again on others. A server that
+    `binds` itself would go on without its metrics port, so that one is looked at too.
     """
     log = ""
     for _ in range(10):
@@ -107,18 +108,33 @@ def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job]) -> Supervised
         except BaseException:
             running.stop()
             raise
-        if answers:
+        if answers and (not binds or _listens(running, ports[2])):
             return running
         ended = running.ended()
         running.stop()
         log = running.tail(10_000)
-        if not ended:
+        if not ended and not answers:
             raise ServerError(
                 f"the server gave no answer within {spec.timeout:g} s: give it more, or read its log", log
             )
         if not _TAKEN.search(log) or None not in spec.ports:
             break
     raise ServerError(f"the server did not start: {reason(start_failure(log))}", "\n".join(log.splitlines()[-20:]))
+
+
+def _listens(running: Supervised, port: int) -> bool:
+    """Whether the server's own process comes to listen at a port, before its log says that it cannot."""
+    while not running.ended() and not _TAKEN.search(running.tail(50)):
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+        try:
+            held = {os.path.basename(os.path.realpath(file)) for file in Path(f"/proc/{running.pid}/fd").iterdir()}
+        except OSError:
+            continue
+        if sockets & held:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def plain(path: Path) -> bool:

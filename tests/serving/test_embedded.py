@@ -168,8 +168,11 @@ def test_what_cannot_be_meant_is_refused_in_one_line(repository, arguments, erro
 
 
 def test_a_missing_repository_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="is not a directory: give the directory that holds the models"):
+    with pytest.raises(ConfigError, match="is not a directory: give the one that holds the models"):
         Server(tmp_path / "nosuch").start()
+    (tmp_path / "unbuilt").mkdir()
+    with pytest.raises(ConfigError, match="no model with a version in the repository .*: build one into it"):
+        Server(tmp_path).start()
 
 
 @pytest.mark.parametrize("service", ["http", "grpc", "metrics"])
@@ -182,17 +185,21 @@ def test_a_port_that_is_taken_is_named(repository, service):
             Server(repository, models=[], **{f"{service}_port": port}).start()
 
 
-def test_a_port_that_is_taken_meanwhile_is_left_for_another(repository, monkeypatch):
+@pytest.mark.parametrize("service", [0, 1, 2])
+def test_a_port_that_is_taken_meanwhile_is_left_for_another(repository, monkeypatch, service):
     taken = socket.create_server(("127.0.0.1", 0))
     port, calls = taken.getsockname()[1], []
 
     def choose(fixed):
         calls.append(fixed)
-        return (port, *free_ports(fixed)[1:]) if len(calls) == 1 else free_ports(fixed)
+        chosen = list(free_ports(fixed))
+        if len(calls) == 1:
+            chosen[service] = port
+        return tuple(chosen)
 
     monkeypatch.setattr("accelkit.serving.supervised.free_ports", choose)
     with taken, Server(repository, models=[]) as server:
-        assert len(calls) == 2 and server.http != f"127.0.0.1:{port}"
+        assert len(calls) == 2 and f"127.0.0.1:{port}" not in (server.http, server.grpc, server.metrics)
 
 
 def test_fixed_ports_are_used(repository):
