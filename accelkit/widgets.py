@@ -100,7 +100,8 @@ class Panel(ipywidgets.VBox):
 def recognise_panel(readers: Mapping[str, Reader], word: str = "Triton") -> Panel:
     """Return a panel: type a word (or set `panel.word.value`), see it drawn, see what each path reads."""
     field = ipywidgets.Text(word, description="Word", continuous_update=False, placeholder="letters and digits")
-    picture, answer = ipywidgets.Image(format="png", layout={"max_height": "64px"}), ipywidgets.HTML()
+    natural = {"height": "48px", "width": "max-content", "align_self": "flex-start", "margin": "4px 0 8px 90px"}
+    picture, answer = ipywidgets.Image(format="png", layout=natural), ipywidgets.HTML()
     panel = Panel([field, picture, answer])
     panel.word = field
 

@@ -26,7 +26,7 @@ def opening(name: str) -> str:
     lines = [f"This machine: {machine.probe().line()}"]
     late = outdated(notebook)
     if late:
-        lines.append(f"{late.capitalize()}. What you run now is fresh; what this file stored may no longer hold.")
+        lines.append(f"{late.capitalize()}: run every cell, the stored outputs may no longer hold.")
     elif not os.environ.get("ACCELKIT_TOUR"):
         lines.append("Stored outputs: " + ", ".join(map(str, seen.values())))
     return "\n".join(lines)

@@ -139,7 +139,7 @@ def outdated(notebook: dict[str, Any], root: Path = ROOT) -> str | None:
     stored = metadata(notebook).get("record") or {}
     changed = [names_of[key] for key, value in record_hash(notebook, root).items() if stored.get(key) != value]
     since = metadata(notebook).get("last_verified", {}).get("date", "it was written")
-    return f"record outdated: {', '.join(changed)} changed since {since}" if changed else None
+    return f"record outdated ({', '.join(changed)} changed since {since})" if changed else None
 
 
 def format_all(fix: bool, folder: Path = NOTEBOOKS) -> list[str]:

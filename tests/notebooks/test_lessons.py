@@ -162,7 +162,7 @@ IN_THE_LESSON = {
     no_metadata: "metadata lacks objectives",
     sections_in_another_order: "its sections are",
     an_import_of_a_backend: "accelkit.backends",
-    a_changed_cell: "record outdated: its cells",
+    a_changed_cell: "record outdated (its cells",
     no_exercise: "has no exercise",
     no_check: "exercise-1 has no check",
     an_era_that_is_none: "unknown era",

@@ -166,7 +166,7 @@ def test_a_record_is_outdated_when_cells_config_or_code_change(tmp_path):
     for what, file in files.items():
         before = file.read_text()
         file.write_text(before + "# changed")
-        assert form.outdated(book, tmp_path) == f"record outdated: {what.split(',')[0]} changed since 2026-01-01"
+        assert form.outdated(book, tmp_path) == f"record outdated ({what.split(',')[0]} changed since 2026-01-01)"
         file.write_text(before)
     book["cells"][1]["source"] += "# changed"
     assert "its cells" in form.outdated(book, tmp_path)
