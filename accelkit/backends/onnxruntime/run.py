@@ -23,7 +23,7 @@ class Runner:
     """Runs requests of one model through its session, whose bindings it keeps."""
 
     def __init__(self, config: Mapping[str, Any], session: onnxruntime.InferenceSession, options: Any, pb: Any):
-        self._binding, self._run = session.io_binding(), session.run_with_iobinding
+        self._session, self._binding, self._run = session, session.io_binding(), session.run_with_iobinding
         self._options, self._pb = options, pb
         self._outputs = sorted(io["name"] for io in config["output"])
         ranks = {node.name: len(node.shape) for node in session.get_inputs()}
@@ -53,8 +53,18 @@ class Runner:
                     bind(name, OrtValue.from_dlpack(tensor))
             values = self._values()
         except Exception as error:
-            return self._pb.InferenceResponse(error=self._pb.TritonError(str(official(error))))
+            return self._pb.InferenceResponse(error=self._pb.TritonError(self._why(request, error)))
         return self._response(values)
+
+    def _why(self, request: Any, error: Exception) -> str:
+        """The official text of an error; a bound run does not tell its status code, so a plain one is asked again."""
+        if self._outputs:
+            try:
+                feed = {tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()}
+                self._session.run(self._outputs, feed, self._options)
+            except Exception as again:
+                error = again
+        return str(official(error))
 
     def _together(self, requests: list[Any]) -> list[Any]:
         feeds = [{tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()} for request in requests]
