@@ -6,13 +6,13 @@ import datetime
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit import machine, paths, repository, versions
+from accelkit import machine, paths, repository, toolchain
 from accelkit.budget import Budget, budget
 from accelkit.errors import AccelkitError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RAW = "raw.json.gz"
 AGAIN = f"{paths.BASELINE} {CONTROL}"
 PROFILED = 3
-GLIBC = "toolchain.analyzer.glibc"
 RUNTIMES = (
     "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorflow "
     "treelite vllm numpy protobuf tritonclient"
@@ -79,11 +78,15 @@ def compare(
                 entry.end("unavailable", reason)
                 continue
             say(f"{entry.name}: building and proving")
-            _guarded(entry, partial(_prepare, entry, model, store, Path(folder, "profile", entry.name)))
+            with _guarded(entry):
+                _prepare(entry, model, store, Path(folder, "profile", entry.name))
         if live := _live(entries):
             with Server(store, models=[entry.served for entry in live]) as server:
                 version = server.version
-                runs = _measure(server, model, live, load, out, limits, say)
+                for entry in live:
+                    with _guarded(entry):
+                        _prove(server, model, entry, load, limits, say)
+                runs = _measure(server, model, entries, load, out, limits, say)
             if runs:
                 _conclude(live, runs, load)
                 write_raw(out / RAW, load, runs)
@@ -95,9 +98,10 @@ def _live(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.status == "measured"]
 
 
-def _guarded(entry: Entry, step: Callable[[], None]) -> None:
+@contextmanager
+def _guarded(entry: Entry) -> Iterator[None]:
     try:
-        step()
+        yield
     except AccelkitError as error:
         entry.end("failed", str(error))
 
@@ -123,33 +127,33 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
 
 
 def _measure(
-    server: Server, model: Model, live: list[Entry], load: Load, out: Path, limits: Budget, say: Callable[[str], object]
+    server: Server,
+    model: Model,
+    entries: list[Entry],
+    load: Load,
+    out: Path,
+    limits: Budget,
+    say: Callable[[str], object],
 ) -> dict[str, list[bench.Run]]:
-    """Parity of every path, then the interleaved runs of those that passed; no runs without the baseline."""
-    for entry in live:
-        _guarded(entry, partial(_prove, server, model, entry, load, limits, say))
-    able = _live(live)
-    if not able or able[0].name != paths.BASELINE:
-        for entry in able:
-            entry.end("failed", f"the baseline gives no number to compare with: {live[0].reason}")
-        return {}
-    data = bench.inputs_file(model, out / "inputs.json")
-    candidates = [
-        Candidate(name, bench.served(server, entry.served, load, data, entry.seconds))
-        for entry in able
-        for name in ([entry.name, AGAIN] if entry.name == paths.BASELINE else [entry.name])
-    ]
+    """The interleaved runs of the paths that are proven; none without the baseline, which is the first entry."""
+    able, base = _live(entries), entries[0]
+    runs: dict[str, list[bench.Run]] = {}
     broken: dict[str, str] = {}
-    runs = bench.interleave(candidates, limits.repeats, say, broken)
-    for entry in able:
-        if entry.name in broken:
-            entry.end("failed", broken[entry.name])
-        entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
-    if paths.BASELINE not in runs or AGAIN not in runs:
-        for entry in _live(able):
-            entry.end("failed", f"the baseline gives no number to compare with: {broken[min(broken)]}")
-        return {}
-    return runs
+    if base in able:
+        data = bench.inputs_file(model, out / "inputs.json")
+        measures = {entry.name: bench.served(server, entry.served, load, data, entry.seconds) for entry in able}
+        candidates = [Candidate(name, measure) for name, measure in measures.items()]
+        candidates.insert(1, Candidate(AGAIN, measures[base.name]))
+        runs = bench.interleave(candidates, limits.repeats, say, broken)
+        for entry in able:
+            entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
+            if entry.name in broken:
+                entry.end("failed", broken[entry.name])
+    if base.name in runs and AGAIN in runs:
+        return runs
+    for entry in _live(entries):
+        entry.end("failed", f"the baseline gives no number to compare with: {base.reason or broken[AGAIN]}")
+    return {}
 
 
 def _prove(
@@ -175,10 +179,10 @@ def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load) -
 
 
 def _result(entry: Entry, model: Model, origin: dict[str, Any]) -> Result:
-    precision = entry.parts.pop("precision", {"requested": entry.path.PRECISION, "observed": None})
+    parts = {"precision": {"requested": entry.path.PRECISION, "observed": None}, **entry.parts}
     return Result(
-        model.name, model.variant, entry.name, entry.status, entry.reason, precision,
-        cost=entry.cost or None, why=_why(entry), where=origin, provenance=entry.provenance, **entry.parts,
+        model.name, model.variant, entry.name, entry.status, entry.reason,
+        cost=entry.cost or None, why=_why(entry), where=origin, provenance=entry.provenance, **parts,
     )  # fmt: skip
 
 
@@ -221,8 +225,7 @@ def where(mode: str = "embedded", version: str | None = None) -> dict[str, Any]:
     """Return the where part of a Result: this machine, the server's mode and version, the packages' versions, today."""
     here = machine.probe()
     facts = {key: value for key, value in here.as_dict().items() if key != "runtimes"}
-    needed, glibc = ([int(part) for part in text.split(".")] for text in (versions.get(GLIBC), here.glibc or "0"))
-    analyzer = versions.get("toolchain.analyzer_older.version" if glibc < needed else "toolchain.analyzer.version")
+    analyzer = toolchain.analyzer(here)["version"]
     return {
         "machine": {"line": here.line(), **facts},
         "gpus": len(here.gpus),

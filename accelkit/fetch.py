@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,14 +50,17 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-@contextmanager
-def building(target: Path) -> Iterator[Path]:
-    """Give a directory beside `target` that becomes `target`, with a manifest, if all goes well, and else goes away."""
-    with writing(target):
+def build_once(target: Path, make: Callable[[Path], None]) -> None:
+    """Unless `target` is there, let `make` fill a directory beside it that becomes it, with a manifest, if all goes well."""
+    if os.path.exists(target):
+        return
+    with locked(target.parent), writing(target):
+        if os.path.exists(target):  # another process made it while this one waited for the lock
+            return
         new = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
             new.chmod(0o755)
-            yield new
+            make(new)
             files = [path for path in sorted(new.rglob("*")) if path.is_file()]
             manifest = {str(path.relative_to(new)): [path.stat().st_size, sha256(path)] for path in files}
             (new / "manifest.json").write_text(json.dumps(manifest, indent=1))

@@ -14,6 +14,7 @@ import sysconfig
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelkit import fetch, machine, versions
 from accelkit.errors import ToolchainError
@@ -64,6 +65,13 @@ def unsupported(here: machine.Machine) -> str | None:
     return None
 
 
+def analyzer(here: machine.Machine) -> dict[str, Any]:
+    """Return the entry of versions.toml of the newest perf_analyzer that runs on this machine's glibc."""
+    newest = versions.get("toolchain.analyzer")
+    older = _number(here.glibc or "0") < _number(newest["glibc"])
+    return versions.get("toolchain.analyzer_older") if older else newest
+
+
 def state(here: machine.Machine) -> str:
     """Return `missing` or `unpacked`, every file's hash checked; fetches nothing. Raises ToolchainError if damaged."""
     tree = _plan(here)[2]
@@ -81,15 +89,14 @@ def ensure(progress: bool = True) -> Toolchain:
     here = machine.probe()
     if reason := unsupported(here):
         raise ToolchainError(reason)
-    server, analyzer, tree = _plan(here)
-    if not os.path.exists(tree):
-        with fetch.locked(tree.parent):
-            if not os.path.exists(tree):
-                wheels = [fetch.wheel(spec, here.arch, cache_dir() / "wheels", progress) for spec in (server, analyzer)]
-                with fetch.building(tree) as new:
-                    _unpack(wheels, new)
-                    _borrow_libraries(new)
-                    _try_out(new)
+    *specs, tree = _plan(here)
+
+    def make(new: Path) -> None:
+        _unpack([fetch.wheel(spec, here.arch, cache_dir() / "wheels", progress) for spec in specs], new)
+        _borrow_libraries(new)
+        _try_out(new)
+
+    fetch.build_once(tree, make)
     fetch.verify(tree)
     return Toolchain(
         tritonserver=tree / "pytriton/tritonserver/bin/tritonserver",
@@ -125,11 +132,9 @@ def _minor() -> str:
 
 def _plan(here: machine.Machine) -> tuple[dict, dict, Path]:
     """Return the server's and the analyzer's entries of versions.toml for this machine, and where both are unpacked."""
-    server, analyzer = versions.get("toolchain.server"), versions.get("toolchain.analyzer")
-    if _number(here.glibc or "0") < _number(analyzer["glibc"]):
-        analyzer = versions.get("toolchain.analyzer_older")
-    hashes = server["sha256"][here.arch][:8], analyzer["sha256"][here.arch][:8]
-    return server, analyzer, cache_dir() / "toolchain" / f"triton-{server['triton']}-{here.arch}-{'-'.join(hashes)}"
+    server, load = versions.get("toolchain.server"), analyzer(here)
+    hashes = server["sha256"][here.arch][:8], load["sha256"][here.arch][:8]
+    return server, load, cache_dir() / "toolchain" / f"triton-{server['triton']}-{here.arch}-{'-'.join(hashes)}"
 
 
 def _unpack(wheels: list[Path], new: Path) -> None:
@@ -176,14 +181,14 @@ def _libpython(home: Path, progress: bool) -> Path:
     if sys.base_prefix != "/usr" or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise ToolchainError(f"{lacks}: {advice}")
     tree = home / f"{package}-{multiarch}"
-    if not os.path.exists(tree):
-        with fetch.locked(home):
-            if not os.path.exists(tree):
-                if progress:
-                    print(f"Fetching the distribution's {package} into {tree}", file=sys.stderr, flush=True)
-                with fetch.building(tree) as new:
-                    if words := fetch.package((package, f"{package}t64"), new):
-                        raise ToolchainError(f"{lacks}, and apt-get could not fetch {package}: {words}; {advice}")
+
+    def make(new: Path) -> None:
+        if progress:
+            print(f"Fetching the distribution's {package} into {tree}", file=sys.stderr, flush=True)
+        if words := fetch.package((package, f"{package}t64"), new):
+            raise ToolchainError(f"{lacks}, and apt-get could not fetch {package}: {words}; {advice}")
+
+    fetch.build_once(tree, make)
     fetch.verify(tree, hashes=True)
     found = next((path for path in tree.rglob(name) if path.is_file()), None)
     if not found:

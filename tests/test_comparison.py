@@ -211,6 +211,46 @@ def test_without_a_baseline_nobody_gets_a_number(monkeypatch, tmp_path, timed):
     assert not (tmp_path / "raw.json.gz").exists()
 
 
+def test_a_baseline_that_cannot_be_built_is_the_reason_of_the_others(monkeypatch, tmp_path, timed):
+    from accelkit.errors import ModelError
+
+    monkeypatch.setitem(sys.modules, "accelkit.paths.lame", variation("lame", lambda file: b""))
+    monkeypatch.setattr(paths, "NAMES", (*paths.NAMES, "lame"))
+    stub(monkeypatch, lambda name: timed(10))
+    prepare = comparison._prepare
+
+    def broken(entry, *rest):
+        if entry.name == paths.BASELINE:
+            raise ModelError("the weights are gone")
+        prepare(entry, *rest)
+
+    monkeypatch.setattr(comparison, "_prepare", broken)
+    rows = comparison.compare(models.get(), ["lame"], out=tmp_path, progress=False, limits=LIMITS)
+    assert [row.status for row in rows] == ["failed", "failed"]
+    assert rows[1].reason == "the baseline gives no number to compare with: the weights are gone"
+
+
+def test_the_baselines_own_reason_is_given_not_that_of_another(monkeypatch, tmp_path, timed):
+    from accelkit.errors import MeasureError
+
+    for name in ("able", "lame"):
+        monkeypatch.setitem(sys.modules, f"accelkit.paths.{name}", variation(name, lambda file: b""))
+    monkeypatch.setattr(paths, "NAMES", (*paths.NAMES, "able", "lame"))
+
+    def measure(name):
+        if name != "lame":
+            raise MeasureError(f"{name} broke")
+        return timed(10)
+
+    stub(monkeypatch, measure)
+    rows = comparison.compare(models.get(), ["able", "lame"], out=tmp_path, progress=False, limits=LIMITS)
+    assert [row.reason.split(": ")[-1] for row in rows] == [
+        "onnxruntime-cpu broke",
+        "able broke",
+        "onnxruntime-cpu broke",
+    ]
+
+
 def test_an_unknown_path_stops_before_anything_starts(monkeypatch, tmp_path):
     monkeypatch.setattr(comparison, "Server", None)
     with pytest.raises(ConfigError, match="no path 'warp'"):
