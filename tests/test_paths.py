@@ -58,7 +58,7 @@ def test_the_baseline_is_built_and_placed(tmp_path):
     assert placed.directory == tmp_path / "text_recognition_onnxruntime_cpu"
     assert [file.read_bytes() for file in placed.files] == [model.onnx().read_bytes()]
     assert placed.size_mb == pytest.approx(model.onnx().stat().st_size / 1e6)
-    assert paths.model_name(paths.get(paths.BASELINE), model) == placed.directory.name
+    assert paths.get(paths.BASELINE).config(model).name == placed.directory.name
 
 
 def test_overrides_of_the_baseline_reach_the_config():

@@ -1,6 +1,6 @@
 """The acceleration paths by name: what each needs, whether that is here, how to build it and how to configure it.
 
-A path is a module of this package; adding one is adding a file and, if it is new, its name to NAMES.
+A path is a module of this package, adding one is adding a file; planned.toml says what the others need.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from accelkit import repository as repositories
 from accelkit.errors import ConfigError
-from accelkit.paths.planned import PLANNED
+from accelkit.versions import tomllib
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from accelkit.models import Model
 
 BASELINE = "onnxruntime-cpu"
+PLANNED: dict[str, Any] = tomllib.loads(File(__file__).with_name("planned.toml").read_text(encoding="utf-8"))
 NAMES = (BASELINE, *PLANNED)
 
 
@@ -75,7 +76,7 @@ class Unbuilt:
     BACKEND: str
     NEEDS: str
     gpu: bool
-    packages: tuple[str, ...]
+    packages: list[str]
     PRECISION: str = "fp32"
     EVIDENCE: str = "none"
 
@@ -121,12 +122,8 @@ def get(name: str) -> Path:
     except ModuleNotFoundError as error:
         if error.name != f"accelkit.paths.{_module(name)}":
             raise
-    return cast(Path, Unbuilt(name, *PLANNED[name]))
-
-
-def model_name(path: Path, model: Model) -> str:
-    """Return the name that a model of this path bears in a repository."""
-    return f"{model.name}_{_module(path.NAME)}"
+    needs = PLANNED[name]
+    return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
 
 
 def place(path: Path, model: Model, repository: File, **overrides: Any) -> Placed:
