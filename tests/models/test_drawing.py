@@ -14,7 +14,7 @@ from PIL import Image
 from accelkit import models
 from accelkit.errors import ModelError
 from accelkit.models.text_recognition import charset, data, render, weights
-from accelkit.models.text_recognition.training import archive, fonts, words
+from accelkit.models.text_recognition.training import archive, fonts, styles, words
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_nothing_to_draw_is_an_error():
 
 
 def test_styles_are_seeded_and_hard_differs():
-    plain, hard = (make(np.random.default_rng(5)) for make in (render.plain, render.hard))
-    assert plain == render.plain(np.random.default_rng(5)) and not plain.corners and not plain.noise
+    plain, hard = (make(np.random.default_rng(5)) for make in (styles.plain, styles.hard))
+    assert plain == styles.plain(np.random.default_rng(5)) and not plain.corners and not plain.noise
     assert len(hard.corners) == 8 and hard.blur > 0 and hard.noise > 0
     again = [np.asarray(render.render("Word", None, hard)) for _ in range(2)]
     assert np.array_equal(*again)

@@ -50,7 +50,7 @@ def test_graph_is_folded_deterministic_and_opset_17():
 @pytest.mark.parametrize("width", [128, 512])
 def test_torch_has_the_same_keys_and_shapes(width):
     torch = pytest.importorskip("torch")
-    from accelkit.models.text_recognition.network import TextRecognizer
+    from accelkit.models.text_recognition.training.network import TextRecognizer
 
     with torch.device("meta"):
         network = TextRecognizer(width)
@@ -62,7 +62,7 @@ def test_torch_has_the_same_keys_and_shapes(width):
 def test_torch_and_onnx_runtime_agree(tmp_path, source):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
-    from accelkit.models.text_recognition.network import TextRecognizer
+    from accelkit.models.text_recognition.training.network import TextRecognizer
 
     state = seeded(64) if source == "seeded" else models.get().state()
     inputs = models.get().samples("hard", 8).inputs

@@ -13,7 +13,7 @@ from accelkit.models.text_recognition import weights
 from accelkit.models.text_recognition.import_checkpoint import import_checkpoint
 
 torch = pytest.importorskip("torch")
-from accelkit.models.text_recognition.network import TextRecognizer  # noqa: E402
+from accelkit.models.text_recognition.training.network import TextRecognizer  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

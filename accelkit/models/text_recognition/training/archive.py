@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from accelkit.models.text_recognition import data, render
-from accelkit.models.text_recognition.training import fonts, words
+from accelkit.models.text_recognition.training import fonts, styles, words
 
 COUNTS = {"test": 4096, "hard": 1024, "calibration": 512}
 QUALITY = 60
@@ -28,7 +28,7 @@ def draw(split: str, faces: list[fonts.Face], vocabulary: list[str]) -> Iterable
     """The pictures of a split as WebP files: families in turn, no text twice, 30 % random strings exactly."""
     generator = np.random.default_rng([SEED, data.SPLITS.index(split)])
     families = sorted({face.family for face in faces})
-    style = render.hard if split == "hard" else render.plain
+    style = styles.hard if split == "hard" else styles.plain
     taken: set[str] = set()
     order = generator.permutation(COUNTS[split])
     for number, place in enumerate(order):

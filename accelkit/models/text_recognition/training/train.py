@@ -21,8 +21,8 @@ import torch
 from torch.nn import functional as F
 
 from accelkit.models.text_recognition import charset, preprocess, render, weights
-from accelkit.models.text_recognition.network import TextRecognizer
-from accelkit.models.text_recognition.training import fonts, words
+from accelkit.models.text_recognition.training import fonts, styles, words
+from accelkit.models.text_recognition.training.network import TextRecognizer
 
 CHUNK = 256
 HARD_SHARE = 0.4
@@ -34,7 +34,7 @@ def picture(
 ):
     """One random picture as grey values [32, 100] and its text."""
     text, _ = words.draw(generator, vocabulary, test, share)
-    style = (render.hard if hard else render.plain)(generator)
+    style = (styles.hard if hard else styles.plain)(generator)
     face = faces[generator.integers(len(faces))]
     return preprocess.pixels(render.render(text, fonts.load(face.path, style.size), style)), text
 
