@@ -20,7 +20,7 @@ from pathlib import Path
 
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
 _ORPHAN_GRACE = 2.0  # seconds that a server gets to end by itself after its starter died
-_STOP_GRACE = 20.0
+_STOP_GRACE = 10.0
 _TAIL_BYTES = 32_000
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
