@@ -80,18 +80,18 @@ def _python(machine: Machine) -> Check:
 
 def _toolchain(machine: Machine) -> list[Check]:
     """Return two checks: whether the embedded server can run here, and whether it is fetched and undamaged."""
-    system = f"{machine.os} {machine.arch}, " + (f"glibc {machine.glibc}" if machine.glibc else "no glibc")
+    detail = f"{machine.os} {machine.arch}, glibc {machine.glibc or 'missing'}"
     if reason := toolchain.unsupported(machine):
         state = "warn" if machine.docker else "missing"
-        return [Check("system", state, system, reason), Check("toolchain", "warn", "none for this system", reason)]
-    server = versions.get("toolchain.server")
-    name, repair = f"Triton {server['triton']} and perf_analyzer", "`accelkit doctor --repair` (needs a network)"
+        return [Check("system", state, detail, reason), Check("toolchain", "warn", "none for this system", reason)]
+    system, repair = Check("system", "ok", detail), "`accelkit doctor --repair` (needs a network)"
+    tools = f"Triton {versions.get('toolchain.server.triton')} and perf_analyzer"
     try:
-        missing = toolchain.state(machine) == "missing"
+        if toolchain.state(machine) == "missing":
+            return [system, Check("toolchain", "warn", f"{tools} not fetched yet", repair)]
     except ToolchainError as error:
-        return [Check("system", "ok", system), Check("toolchain", "missing", str(error), repair)]
-    detail = f"{name} {'not fetched yet' if missing else f'in {toolchain.cache_dir()}, every hash right'}"
-    return [Check("system", "ok", system), _check("toolchain", not missing, detail, repair, "warn")]
+        return [system, Check("toolchain", "missing", str(error), repair)]
+    return [system, Check("toolchain", "ok", f"{tools} in {toolchain.cache_dir()}, every hash right")]
 
 
 def _cores(machine: Machine) -> str:
@@ -155,11 +155,9 @@ def _loopback() -> Check:
 
 def _shared_memory(folder: Path) -> Check:
     if not folder.is_dir():
-        return Check(
-            "shm", "missing", f"{folder} does not exist", "mount a tmpfs there; Triton's Python backend needs it"
-        )
-    size, free = (getattr(shutil.disk_usage(folder), field) / 2**20 for field in ("total", "free"))
+        fix = "mount a tmpfs there; Triton's Python backend needs it"
+        return Check("shm", "missing", f"{folder} does not exist", fix)
+    usage = shutil.disk_usage(folder)
+    free, detail = usage.free >> 20, f"{usage.free >> 20} of {usage.total >> 20} MB free in {folder}"
     fix = "more room: `docker run --shm-size 1g`, or remount it larger; delete what dead programs left there"
-    return _check(
-        "shm", free >= 256, f"{free:.0f} of {size:.0f} MB free in {folder}", fix, "warn" if free > 16 else "missing"
-    )
+    return _check("shm", free >= 256, detail, fix, "warn" if free > 16 else "missing")

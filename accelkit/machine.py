@@ -21,7 +21,7 @@ ISA = (
 ).split()
 SETS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx_vnni": "AVX2 VNNI"}  # best first
 SETS |= {"avx2": "AVX2", "i8mm": "NEON i8mm", "asimddp": "NEON dot product"}
-OTHER_RUNTIMES = ("openvino", "onnxruntime-ep-openvino", "nncf", "tensorflow", "xgboost", "vllm")
+OTHER_RUNTIMES = "openvino onnxruntime-ep-openvino nncf tensorflow xgboost vllm triton-model-analyzer".split()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Machine:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
-        return {**asdict(self), "isa": list(self.isa), "gpus": [asdict(gpu) for gpu in self.gpus]}
+        return asdict(self)
 
     def best_isa(self) -> str:
         """Return the name of the instruction set that INT8 arithmetic would use here."""
@@ -99,20 +99,18 @@ def physical_cores(root: Path = ROOT) -> int:
     return len(cores) or os.cpu_count() or 1
 
 
-def _limits(root: Path, controller: str, v2: str, v1: str) -> Iterator[str]:
-    """Yield the contents of a cgroup file of this process and of all its parents, version 1 or 2."""
+def _cgroups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the directories of this process's cgroup and of all its parents, version 1 or 2."""
     for line in _text(root / "proc/self/cgroup").splitlines() or ["0::/"]:
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        base, name = (f"sys/fs/cgroup/{controllers}", v1) if controllers else ("sys/fs/cgroup", v2)
-        if controllers and not (root / base).exists():
-            base = f"sys/fs/cgroup/{controller}"
+        base = root / "sys/fs/cgroup" / controllers
+        if not base.exists():
+            base = base.with_name(controller)
         parts = [part for part in path.split("/") if part not in ("", "..")]
         for depth in range(len(parts), -1, -1):
-            if text := _text(root.joinpath(base, *parts[:depth], name)):
-                period = _text(root.joinpath(base, *parts[:depth], "cpu.cfs_period_us"))
-                yield f"{text} {period}" if name == "cpu.cfs_quota_us" else text
+            yield base.joinpath(*parts[:depth])
 
 
 def usable_cores(root: Path = ROOT, affinity: int | None = None) -> int:
@@ -120,9 +118,11 @@ def usable_cores(root: Path = ROOT, affinity: int | None = None) -> int:
     if affinity is None:
         affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = affinity
-    for text in _limits(root, "cpu", "cpu.max", "cpu.cfs_quota_us"):
-        quota, _, period = text.partition(" ")
-        if quota.isdigit() and int(quota) and period.isdigit() and int(period):
+    for group in _cgroups(root, "cpu"):
+        quota, _, period = _text(group / "cpu.max").partition(" ")
+        quota = quota or _text(group / "cpu.cfs_quota_us")
+        period = period or _text(group / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit():
             count = min(count, int(quota) // int(period))
     return max(1, count)
 
@@ -134,13 +134,12 @@ def numa_nodes(root: Path = ROOT) -> int:
 
 def memory_gb(root: Path = ROOT) -> float:
     """Return the memory in GiB that this process may have, the cgroup's limit included."""
-    kib = next(
-        (line.split()[1] for line in _text(root / "proc/meminfo").splitlines() if line.startswith("MemTotal")), ""
-    )
-    total = int(kib) * 1024 if kib else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for text in _limits(root, "memory", "memory.max", "memory.limit_in_bytes"):
-        if text.isdigit():
-            total = min(total, int(text))
+    words = _text(root / "proc/meminfo").partition("MemTotal:")[2].split()
+    total = int(words[0]) * 1024 if words else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for group in _cgroups(root, "memory"):
+        limit = _text(group / "memory.max") or _text(group / "memory.limit_in_bytes")
+        if limit.isdigit():
+            total = min(total, int(limit))
     return round(total / 2**30, 1)
 
 
@@ -185,9 +184,8 @@ def _str(value: Any) -> str:
 
 def runtimes() -> dict[str, str]:
     """Return the installed versions of the packages that the kit knows, without importing them."""
-    names = {*versions.get("packages"), *versions.get("extras"), *OTHER_RUNTIMES, "triton-model-analyzer"}
     found = {}
-    for name in sorted(names - {"torch-cpu", "torch-gpu"}):
+    for name in sorted({*versions.get("packages"), *versions.get("extras"), *OTHER_RUNTIMES}):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

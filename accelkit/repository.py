@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelkit.errors import ConfigError, MissingPackage
+from accelkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -30,11 +30,9 @@ GRAPH_LEVELS = {-1: "basic", 0: "all", 1: "extended", 2: "none"}
 
 
 def new(**fields: object) -> ModelConfig:
-    """Return a ModelConfig with these fields, sub-messages given as dicts; MissingPackage without tritonclient."""
-    try:
-        from tritonclient.grpc import model_config_pb2
-    except ImportError:
-        raise MissingPackage("tritonclient[grpc]", "cpu", "reading and writing config.pbtxt") from None
+    """Return a ModelConfig with these fields, sub-messages given as dicts."""
+    from tritonclient.grpc import model_config_pb2
+
     return model_config_pb2.ModelConfig(**fields)
 
 
@@ -45,11 +43,10 @@ def tensor(spec: Tensor) -> dict[str, object]:
 
 def parse(text: str, where: str | Path = FILE) -> ModelConfig:
     """Return the ModelConfig in a text; ConfigError names `where`, line, column and reason."""
-    config = new()
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(text, config)
+        return text_format.Parse(text, new())
     except text_format.ParseError as error:
         line, column = error.GetLine(), error.GetColumn()
         reason = re.sub(r"^\d+:\d+ : (?:'.*?': )?", "", " ".join(str(error).split()))
@@ -69,7 +66,6 @@ def read(path: Path) -> ModelConfig:
 
 def text(config: ModelConfig) -> str:
     """Return a ModelConfig as the text of a config.pbtxt."""
-    new()
     from google.protobuf import text_format
 
     return text_format.MessageToString(config, use_short_repeated_primitives=True)
@@ -123,19 +119,15 @@ def warnings(config: ModelConfig) -> list[str]:
     backend = config.backend or PLATFORMS.get(config.platform, "")
     found = []
     try:
-        keys = importlib.import_module(f"accelkit.backends.{backend}.keys").KEYS if backend else None
-    except ModuleNotFoundError:
-        keys = None
-    if keys is not None:
-        known = {key.name for key in keys if key.where == "parameters"}
-        for name in sorted(set(config.parameters) - known):
-            found.append(
-                f'{config.name}: parameter "{name}" is no key of the backend {backend}, which ignores it silently'
-            )
+        keys = importlib.import_module(f"accelkit.backends.{backend}.keys").KEYS
+        unknown = sorted(set(config.parameters) - {key.name for key in keys if key.where == "parameters"})
+    except ModuleNotFoundError:  # a backend whose keys the kit does not know
+        unknown = []
+    for name in unknown:
+        found.append(f'{config.name}: parameter "{name}" is no key of the backend {backend}, which ignores it silently')
     level = config.optimization.graph.level
     if backend == "onnxruntime" and level not in GRAPH_LEVELS:
         levels = ", ".join(f"{value} {name}" for value, name in GRAPH_LEVELS.items())
-        found.append(
-            f"{config.name}: optimization graph level {level} does not exist and silently means 0; there are {levels}"
-        )
+        reason = f"optimization graph level {level} does not exist and silently means 0; there are {levels}"
+        found.append(f"{config.name}: {reason}")
     return found
