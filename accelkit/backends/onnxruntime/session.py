@@ -130,22 +130,16 @@ def open_session(
 
 
 def end_profile(place: Place, session: onnxruntime.InferenceSession) -> None:
-    """Flush the session's profile, and write beside it what the session really ran with."""
+    """Flush the session's profile, and write beside it, as .session, what the session really ran with."""
     profile, options = Path(session.end_profiling()), session.get_session_options()
+    values = {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
+    applied = {name: getattr(value, "name", value) for name, value in values.items()}
     facts = {
         "model": place.model,
         "version": place.version,
         "instance": place.instance,
         "process": os.getpid(),
         "providers": session.get_providers(),
-        "options": {
-            "graph_optimization_level": options.graph_optimization_level.name,
-            "execution_mode": options.execution_mode.name,
-            "intra_op_num_threads": options.intra_op_num_threads,
-            "inter_op_num_threads": options.inter_op_num_threads,
-            "use_per_session_threads": options.use_per_session_threads,
-            "enable_cpu_mem_arena": options.enable_cpu_mem_arena,
-            "enable_mem_pattern": options.enable_mem_pattern,
-        },
+        "options": {name: value for name, value in applied.items() if isinstance(value, (bool, int, str))},
     }
     profile.with_suffix(".session").write_text(json.dumps(facts, indent=1))
