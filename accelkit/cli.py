@@ -87,16 +87,15 @@ def paths(as_json: bool) -> None:
 
     found = machine.probe()
     rows = [
-        {"path": name, "backend": path.BACKEND, "needs": path.NEEDS, "unavailable": path.unavailable(found)}
-        for name, path in ((name, module.get(name)) for name in module.names())
+        {"path": path.NAME, "backend": path.BACKEND, "needs": path.NEEDS, "unavailable": path.unavailable(found)}
+        for path in map(module.get, module.names())
     ]
     if as_json:
         return show(rows)
     width = max(len(str(row["path"])) for row in rows)
     for row in rows:
-        click.echo(
-            f"{row['path']:<{width}}  {'ready' if row['unavailable'] is None else 'not here: ' + row['unavailable']}"
-        )
+        state = f"not here: {row['unavailable']}" if row["unavailable"] else "ready"
+        click.echo(f"{row['path']:<{width}}  {state}")
 
 
 @cli.group(invoke_without_command=True)
@@ -252,9 +251,12 @@ def report(results: Path, summary: Path, out: Path) -> None:
     if not results.exists():
         raise ConfigError(f"no results at {results}: run `accelkit compare` first, or name a file with --results")
     rows = results_module.read(results)
-    lessons_summary = json.loads(summary.read_text()) if summary.exists() else None
+    try:
+        lessons = json.loads(summary.read_text())["lessons"] if summary.exists() else []
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(f"{summary} holds no summary of the lessons: run `accelkit tour`, or delete it") from None
     click.echo(module.table(rows))
-    click.echo(f"report: {module.html(rows, lessons_summary, out)}")
+    click.echo(f"report: {module.html(rows, {'lessons': lessons}, out)}")
 
 
 def main() -> None:

@@ -121,6 +121,13 @@ def test_report_without_results_says_what_to_run(tmp_path: Path):
     refused(accelkit("report", cwd=tmp_path), "accelkit compare")
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_report_refuses_what_is_no_summary(tmp_path: Path, content: str):
+    (tmp_path / "results.json").write_text("[]")
+    (tmp_path / "summary.json").write_text(content)
+    refused(accelkit("report", "--results", "results.json", "--summary", "summary.json", cwd=tmp_path), "summary.json")
+
+
 def test_serve_refuses_a_missing_repository(tmp_path: Path):
     refused(accelkit("serve", "--repository", tmp_path / "none"), "none")
 

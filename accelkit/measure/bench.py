@@ -116,12 +116,10 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
 
 
 def _reason(output: str) -> str:
-    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
-    telling = [
-        line for line in lines if re.search(r"had error:|^error:|^No valid|^Failed to obtain", line, re.IGNORECASE)
-    ] or lines[:1]
+    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()] or ["it said nothing"]
+    telling = re.compile(r"had error:|^error:|^No valid|^Failed to obtain", re.IGNORECASE)
     noise = r"^(?:Thread \[\d+\] had )?error: |\[request id: <id_unknown>\] "
-    return re.sub(noise, "", telling[0]) if telling else "it said nothing"
+    return re.sub(noise, "", next(filter(telling.search, lines), lines[0]))
 
 
 def _slim(content: bytes, name: str) -> dict[str, Any]:
@@ -203,7 +201,6 @@ def interleave(
                 continue
             runs[candidate.name].append(made)
             if progress:
-                progress(
-                    f"{repeat + 1}/{repeats} {candidate.name}: {made.throughput:.1f} infer/s, p50 {made.p50_ms:.2f} ms"
-                )
+                found = f"{made.throughput:.1f} infer/s, p50 {made.p50_ms:.2f} ms"
+                progress(f"{repeat + 1}/{repeats} {candidate.name}: {found}")
     return runs

@@ -64,9 +64,7 @@ def speed(runs: Sequence[Run], load: Load) -> dict[str, Any]:
     throughputs = [run.throughput for run in runs]
     worst = max((run.residual for run in runs), key=abs)
     return {
-        "batch": load.batch,
-        "concurrency": load.concurrency,
-        "protocol": load.protocol,
+        **asdict(load),
         "throughput": round(median(throughputs), 2),
         "interval": [round(value, 2) for value in interval(throughputs)],
         **middle,

@@ -32,11 +32,8 @@ class Evidence:
 
 
 def _element(arguments: dict[str, Any]) -> str:
-    for side in ("input_type_shape", "output_type_shape"):
-        for tensor in arguments.get(side, []):
-            for kind in tensor:
-                return kind
-    return "unknown"
+    tensors = [*arguments.get("input_type_shape", []), *arguments.get("output_type_shape", [])]
+    return next((kind for tensor in tensors for kind in tensor), "unknown")
 
 
 def read(events: list[dict[str, Any]]) -> tuple[dict[str, int], Counter[str]]:
@@ -51,12 +48,10 @@ def read(events: list[dict[str, Any]]) -> tuple[dict[str, int], Counter[str]]:
             continue
         arguments = event.get("args", {})
         element = _element(arguments)
-        kinds[arguments.get("node_index", ""), event["name"]] = (
-            f"{arguments.get('provider')} {NUMPY.get(element, element)}"
-        )
-        if arguments.get("op_name", "").startswith(CONVERSIONS):
-            continue
-        spent[PRECISIONS.get(element, element)] += event.get("dur", 0)
+        kind = f"{arguments.get('provider')} {NUMPY.get(element, element)}"
+        kinds[arguments.get("node_index", ""), event["name"]] = kind
+        if not arguments.get("op_name", "").startswith(CONVERSIONS):
+            spent[PRECISIONS.get(element, element)] += event.get("dur", 0)
     return dict(Counter(kinds.values()).most_common()), spent
 
 
@@ -71,7 +66,7 @@ def from_profiles(directory: Path) -> Evidence:
     for file in files:
         try:
             found, time = read(json.loads(file.read_text()))
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise MeasureError(f"{file}: is no ONNX Runtime profile: {error}") from None
         nodes = {kind: max(nodes.get(kind, 0), found.get(kind, 0)) for kind in {**nodes, **found}}
         spent += time

@@ -85,9 +85,8 @@ def judge(model: Model, reference: np.ndarray, outputs: np.ndarray, labels: tupl
     if precision not in TOLERANCES:
         raise MeasureError(f"no tolerance for precision {precision!r}: there are {', '.join(TOLERANCES)}")
     limit, count = TOLERANCES[precision], len(labels)
-    bad = int(outputs.size - np.isfinite(outputs).sum()) if np.issubdtype(outputs.dtype, np.floating) else 0
     reason = None
-    if bad:
+    if bad := int((~np.isfinite(outputs)).sum()):
         reason = f"{bad} of {outputs.size} output values are not finite"
     elif outputs.shape != reference.shape:
         reason = f"outputs have shape {list(outputs.shape)}, the reference {list(reference.shape)}"
@@ -95,19 +94,18 @@ def judge(model: Model, reference: np.ndarray, outputs: np.ndarray, labels: tupl
         return Parity(False, reason, None, model.metric, None, None, count)
     far = distance(reference, outputs)
     wanted, got = model.score(reference, labels), model.score(outputs, labels)
-    right = [
-        np.array([model.score(row[None], (label,)) for row, label in zip(array, labels, strict=True)])
-        for array in (reference, outputs)
+    gained = [
+        model.score(after[None], (label,)) - model.score(before[None], (label,))
+        for before, after, label in zip(reference, outputs, labels, strict=True)
     ]
     if limit.relative is not None and far.relative > limit.relative:
-        reason = (
-            f"largest difference over largest magnitude is {far.relative:.2g}, {precision} allows {limit.relative:g}"
-        )
+        allowed = f"{precision} allows {limit.relative:g}"
+        reason = f"largest difference over largest magnitude is {far.relative:.2g}, {allowed}"
     elif limit.cosine is not None and far.cosine < limit.cosine:
         reason = f"cosine to the reference is {far.cosine:.4f}, {precision} needs {limit.cosine:g}"
     elif got < wanted - limit.drop:
         reason = f"{model.metric} fell from {wanted:.4f} to {got:.4f}, {precision} allows a drop of {limit.drop:g}"
-    worse, better = int((right[0] > right[1]).sum()), int((right[0] < right[1]).sum())
+    worse, better = sum(gain < 0 for gain in gained), sum(gain > 0 for gain in gained)
     return Parity(reason is None, reason, far, model.metric, wanted, got, count, worse, better)
 
 

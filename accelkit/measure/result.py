@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -45,7 +46,7 @@ class Result:
             raise MeasureError(f"result of {self.path}: status {self.status!r} is none of {', '.join(STATUSES)}")
         if self.schema != SCHEMA:
             raise MeasureError(f"result of {self.path}: schema {self.schema}, this version reads {SCHEMA}")
-        proven = self.evidence and self.parity and (self.parity["passed"] or self.parity.get("proxy"))
+        proven = self.evidence and self.parity and (self.parity.get("passed") or self.parity.get("proxy"))
         if self.status == "measured" and not (proven and self.speed):
             raise MeasureError(f"result of {self.path}: measured without parity, evidence or speed")
         if self.status != "measured" and (self.speed or self.versus):
@@ -65,9 +66,8 @@ class Result:
         except TypeError:
             known = {item.name for item in fields(cls)}
             wrong = set(values) - known or {"model", "variant", "path", "status"} - set(values)
-            raise MeasureError(
-                f"result of {values.get('path', '?')}: wrong fields {', '.join(sorted(wrong))}"
-            ) from None
+            name = values.get("path", "?")
+            raise MeasureError(f"result of {name}: wrong fields {', '.join(sorted(wrong))}") from None
 
 
 def write(path: Path, results: Sequence[Result]) -> Path:
@@ -104,7 +104,7 @@ def recompute(result: Result, raw: Path) -> tuple[dict[str, Any], dict[str, Any]
         again = f"{base} {CONTROL}"
         parts = [made[name] for name in (base, again, again if result.path == base else result.path)]
         mine = made[result.path]
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise MeasureError(f"{raw}: does not hold the raw exports of {result.path}: {error!r}") from None
     rates = [[run.throughput for run in part] for part in parts]
     return compared.speed(mine, load), compared.versus(base, *rates).as_dict()

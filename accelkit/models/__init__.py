@@ -37,19 +37,13 @@ class Samples:
 class Model(Protocol):
     """What every model of the kit offers; `get` returns one."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def inputs(self) -> tuple[Tensor, ...]: ...
-    @property
-    def outputs(self) -> tuple[Tensor, ...]: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def code_hash(self) -> str:
-        """Hash of the weights and of the code that turns them into a graph and pictures into inputs."""
+    name: str
+    variant: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    metric: str
+    code_hash: str
+    """Hash of the weights and of the code that turns them into a graph and pictures into inputs."""
 
     def onnx(self) -> Path:
         """Content-hashed ONNX file in the cache, built at the first call; ModelError where it cannot be written."""

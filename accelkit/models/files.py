@@ -48,10 +48,8 @@ def write(path: Path, data: bytes) -> Path:
             file.write(data)
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or error
-        raise ModelError(
-            f"cannot write {path}: {reason}; free space there or set ACCELKIT_CACHE to another directory"
-        ) from error
+        advice = "free space there or set ACCELKIT_CACHE to another directory"
+        raise ModelError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)

@@ -1,6 +1,7 @@
 """result: what is not proven cannot hold a number; rows come back from JSON and from their raw exports."""
 
 import dataclasses
+import gzip
 import json
 
 import pytest
@@ -50,7 +51,10 @@ def test_only_a_marked_proxy_may_stand_in_for_parity():
     assert Result("m", "s", "a", "measured", speed=SPEED, evidence={"nodes": {}}, parity=parity).speed
 
 
-@pytest.mark.parametrize("content", ["", "{}x", "[1]", '[{"path": "a"}]', '[{"path": "a", "colour": "red"}]'])
+UNJUDGED = '[{"model": "m", "variant": "s", "path": "a", "status": "measured", "evidence": {"nodes": 1}, "parity": {"value": 1}}]'
+
+
+@pytest.mark.parametrize("content", ["", "{}x", "[1]", '[{"path": "a"}]', UNJUDGED, '[{"path": "a", "colour": "red"}]'])
 def test_a_file_without_results_is_one_line(tmp_path, content):
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(MeasureError) as caught:
@@ -71,6 +75,7 @@ def test_rows_are_recomputed_from_the_raw_file(tmp_path, export):
         assert recompute(Result.from_dict(json.loads(json.dumps(result.as_dict()))), raw) == (result.speed, versus)
     with pytest.raises(MeasureError, match="raw exports of other"):
         recompute(dataclasses.replace(result, path="other"), raw)
-    raw.write_bytes(b"not gzip")
-    with pytest.raises(MeasureError, match="does not hold the raw exports"):
-        recompute(result, raw)
+    for content in (b"not gzip", raw.read_bytes()[:40] + bytes(40), gzip.compress(b"[1]")):
+        raw.write_bytes(content)
+        with pytest.raises(MeasureError, match="does not hold the raw exports"):
+            recompute(result, raw)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from accelkit.errors import MissingPackage
 from accelkit.models import Samples, Tensor, files
 from accelkit.models.text_recognition import charset, data, preprocess, weights
-from accelkit.models.text_recognition.layout import shapes
 
 HERE = Path(__file__).parent
 CODE = ("charset.py", "layout.py", "preprocess.py", "graph.py", "weights.py", "widen.py")
@@ -31,6 +29,10 @@ class TextRecognition:
     metric: str = "word_accuracy"
     inputs: tuple[Tensor, ...] = (Tensor("input.1", "float32", (1, preprocess.HEIGHT, preprocess.WIDTH)),)
     outputs: tuple[Tensor, ...] = (Tensor("logits", "float32", (charset.STEPS, charset.CLASSES)),)
+    score = staticmethod(charset.word_accuracy)
+    decode = staticmethod(charset.decode)
+    open = staticmethod(preprocess.open_image)
+    preprocess = staticmethod(preprocess.preprocess)
 
     @cached_property
     def code_hash(self) -> str:
@@ -52,8 +54,10 @@ class TextRecognition:
         for path in sorted(files.cache().glob(f"{stem}-*.onnx")):
             if _intact(path, path.stat().st_mtime_ns):
                 return path
-        from accelkit.models.text_recognition import graph
-
+        try:
+            from accelkit.models.text_recognition import graph
+        except ImportError:
+            raise MissingPackage("onnx", "cpu", "writing a model's ONNX file") from None
         content = graph.write(self.state())
         return files.write(files.cache() / f"{stem}-{files.digest(content)}.onnx", content)
 
@@ -61,27 +65,8 @@ class TextRecognition:
         """The first `limit` pictures of a split as inputs [N, 1, 32, 100], with lower-case labels and texts as drawn."""
         records = data.records(split)[:limit]
         inputs = preprocess.preprocess(data.images(records))
-        return Samples(
-            inputs,
-            tuple(charset.canonical(record.text) for record in records),
-            tuple(record.text for record in records),
-        )
-
-    def score(self, outputs: np.ndarray, labels: Sequence[str]) -> float:
-        """Case-insensitive alphanumeric word accuracy, 0 to 1, of logits [N, 26, 37]."""
-        return charset.word_accuracy(outputs, labels)
-
-    def decode(self, outputs: np.ndarray) -> list[str]:
-        """The N words in logits [N, 26, 37]."""
-        return charset.decode(outputs)
-
-    def open(self, path: str | Path) -> Image.Image:
-        """The picture in a file; ModelError where there is none."""
-        return preprocess.open_image(path)
-
-    def preprocess(self, images: Image.Image | Iterable[Image.Image]) -> np.ndarray:
-        """Inputs float32 [N, 1, 32, 100] from one picture or several."""
-        return preprocess.preprocess(images)
+        texts = tuple(record.text for record in records)
+        return Samples(inputs, tuple(map(charset.canonical, texts)), texts)
 
     def reference(self, split: str = "test", limit: int | None = None) -> np.ndarray:
         """Logits [N, 26, 37] of ONNX Runtime's CPU provider in FP32 for the first `limit` pictures of a split."""
@@ -109,6 +94,7 @@ def infer(path: Path, inputs: np.ndarray) -> np.ndarray:
 
 @cache
 def _intact(path: Path, changed: int) -> bool:
+    """Whether a file holds what its name says; computed again only when its time of change is another."""
     return path.stem.endswith(files.digest(path))
 
 
@@ -122,12 +108,3 @@ def _stored(path: Path) -> np.ndarray | None:
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         return None
     return np.frombuffer(content[32:], np.float32).reshape(-1, charset.STEPS, charset.CLASSES)
-
-
-def parameters(width: int) -> int:
-    """Trainable values of the network at that width."""
-    return sum(
-        int(np.prod(shape))
-        for key, shape in shapes(width).items()
-        if "running" not in key and weights.COUNTER not in key
-    )
