@@ -26,10 +26,7 @@ def recognize(
         name = path.config(model).name
         if url is None:
             paths.place(path, model, Path(folder))
-            server = Server(Path(folder), models=[name])
-        else:
-            server = Server(Path(folder), mode="remote", url=url, models=[name])
-        with server:
+        with Server(Path(folder), mode="remote" if url else "embedded", url=url, models=[name]) as server:
             batch = max(1, int(server.config(name)["max_batch_size"]))
             words: list[str] = []
             for start in range(0, len(inputs), batch):

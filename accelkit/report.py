@@ -87,11 +87,11 @@ def notes(results: Sequence[Result]) -> list[str]:
     for result in results:
         name, versus, speed = result.path, result.versus or {}, result.speed or {}
         if versus.get("path") == name:
-            noise = f"{100 * versus['noise']:.1f} %"
-            busy = (
-                ", and this much means a busy machine: measure again on a quiet one" if versus["noise"] > BUSY else ""
+            noise = (
+                f"noise: the baseline differs from itself by up to {100 * versus['noise']:.1f} %; less is no difference"
             )
-            found.append(f"noise: the baseline differs from itself by up to {noise}; less is no difference{busy}")
+            busy = ", and this much means a busy machine: measure again on a quiet one"
+            found.append(noise + busy if versus["noise"] > BUSY else noise)
         if abs(residual := speed.get("littles_law_residual", 0)) > SETTLED:
             off = f"Little's law is off by {100 * residual:+.0f} %"
             found.append(f"{name}: {off}: the load was not kept up, do not rely on this row")
@@ -106,9 +106,8 @@ def notes(results: Sequence[Result]) -> list[str]:
 
 def _heading(results: Sequence[Result]) -> tuple[str, str]:
     first = next((result for result in results if not result.recorded), results[0])
-    speed = next((result.speed for result in results if result.speed), None)
     load = "nothing measured"
-    if speed:
+    if speed := next((result.speed for result in results if result.speed), None):
         load = (
             f"batch {speed['batch']}, {speed['concurrency']} clients, {speed['protocol']}, {speed['repeats']} repeats"
         )
@@ -121,28 +120,20 @@ def table(results: Sequence[Result]) -> str:
         return "no results"
     title, origin = _heading(results)
     rows = [cells(result) for result in results if result.status != "unavailable"]
-    widths = [max(len(row[column]) for row in [HEAD, *rows]) for column in range(len(HEAD))]
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
     lines = [title, origin, ""]
-    for row in [HEAD, *rows]:
-        padded = [
-            cell.rjust(width) if column in RIGHT else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for row in (HEAD, ["-" * width for width in widths], *rows):
+        columns = enumerate(zip(row, widths, strict=True))
+        padded = (cell.rjust(width) if column in RIGHT else cell.ljust(width) for column, (cell, width) in columns)
         lines.append("  ".join(padded).rstrip())
-        if row is HEAD:
-            lines.append("  ".join("-" * width for width in widths))
     if found := notes(results):
         lines += ["", *(line for note in found for line in textwrap.wrap(note, WIDTH, subsequent_indent="  "))]
     if away := [result for result in results if result.status == "unavailable"]:
         width = max(len(result.path) for result in away)
         lines += ["", "not available here:"]
         for result in away:
-            lines += textwrap.wrap(
-                str(result.reason),
-                WIDTH,
-                initial_indent=f"  {result.path:<{width}}  ",
-                subsequent_indent=" " * (width + 4),
-            )
+            reason = f"  {result.path:<{width}}  {result.reason}"
+            lines += textwrap.wrap(reason, WIDTH, subsequent_indent=" " * (width + 4))
     return "\n".join(lines)
 
 
@@ -177,21 +168,17 @@ def chart(rows: Sequence[tuple[str, float, float, float]], title: str, bars: boo
 
 
 def _takeaway(results: Sequence[Result]) -> str:
-    measured = [result for result in results if result.status == "measured"]
-    faster = [result for result in measured if result.versus and result.versus["verdict"] == "faster"]
+    measured = [(result.path, found) for result in results if (found := result.versus)]
+    faster = [(path, found) for path, found in measured if found["verdict"] == "faster"]
     if faster:
-        best = max(faster, key=lambda result: result.versus["ratio"] if result.versus else 0)
-        found = best.versus or {}
+        path, found = max(faster, key=lambda row: row[1]["ratio"])
         low, high = found["interval"]
         gain = f"{found['ratio']:.2f} times the baseline's throughput (95 % interval {low:.2f} to {high:.2f})"
-        return f"{best.path} is the fastest path that is proven right: {gain}."
+        return f"{path} is the fastest path that is proven right: {gain}."
     if len(measured) > 1:
         return "No path is faster than the baseline beyond the noise of this run."
-    return (
-        "The baseline is measured; no other path was measured in this run."
-        if measured
-        else "Nothing was measured in this run."
-    )
+    baseline = "The baseline is measured; no other path was measured in this run."
+    return baseline if measured else "Nothing was measured in this run."
 
 
 def html(results: Sequence[Result], summary: Mapping[str, Any] | None, out: Path) -> Path:
@@ -203,16 +190,17 @@ def html(results: Sequence[Result], summary: Mapping[str, Any] | None, out: Path
         import jinja2
     except ImportError:
         raise MissingPackage("jinja2", "lessons", "the HTML report") from None
-    measured = [result for result in results if result.speed]
-    speeds = [(result.path, result.speed, result.versus) for result in measured if result.speed]
-    rates = [(path, speed["throughput"], *speed["interval"]) for path, speed, _ in speeds]
-    delays = [(path, speed["p50_ms"], speed["p50_ms"], speed["p99_ms"]) for path, speed, _ in speeds]
+    speeds = [(result.path, result.speed, result.versus) for result in results if result.speed]
     template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
     title, origin = _heading(results) if results else ("no results", "")
-    command = next((text(result.provenance["command"]) for result in measured if "command" in result.provenance), "")
+    command = next(
+        (text(row.provenance["command"]) for row in results if row.speed and "command" in row.provenance), ""
+    )
     charts = {}
-    if measured:
+    if speeds:
+        rates = [(path, speed["throughput"], *speed["interval"]) for path, speed, _ in speeds]
+        delays = [(path, speed["p50_ms"], speed["p50_ms"], speed["p99_ms"]) for path, speed, _ in speeds]
         charts["throughput"] = chart(rates, "Throughput with 95 % interval")
         charts["latency"] = chart(delays, "Latency: median, and range up to the 99th percentile", bars=False)
     out.parent.mkdir(parents=True, exist_ok=True)

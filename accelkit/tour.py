@@ -30,11 +30,6 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     for lesson in summary["lessons"]:
         row = f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s"
         echo(f"{row}  {lesson['error'] or ''}".rstrip())
-    echo("")
-    echo(report.table(results))
-    echo("")
-    echo(f"report: {page}   ({time.monotonic() - started:.0f} s)")
-    failed = any(lesson["outcome"] != "ok" for lesson in summary["lessons"]) or any(
-        row.status == "failed" for row in results
-    )
-    return 1 if failed else 0
+    echo(f"\n{report.table(results)}\n\nreport: {page}   ({time.monotonic() - started:.0f} s)")
+    passed = all(lesson["outcome"] == "ok" for lesson in summary["lessons"])
+    return 0 if passed and all(row.status != "failed" for row in results) else 1
