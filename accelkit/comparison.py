@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from accelkit.errors import AccelkitError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
 from accelkit.measure.bench import Candidate, Load
 from accelkit.measure.result import CONTROL, Result, write_raw
+from accelkit.models.files import digest
 from accelkit.serving import Server
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def compare(
             if runs:
                 _conclude(live, runs, load)
                 write_raw(out / RAW, load, runs)
-    origin = where(version=version)
+    origin = where(version)
     return [_result(entry, model, origin) for entry in entries]
 
 
@@ -111,7 +111,7 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
     path = entry.path
     config = path.config(model)
     entry.served = config.name
-    entry.provenance = {"code": _code(path, model), "config": _hash(repository.text(config).encode()), "raw": None}
+    entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
     placed = paths.place(path, model, store)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = model.samples("test", 4).inputs
@@ -196,14 +196,10 @@ def _why(entry: Entry) -> str | None:
     return f"{versus['ratio']:.2f} times the baseline; {proof}" if versus.get("verdict") == "slower" else None
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def _code(path: paths.Path, model: Model) -> str:
     """Hash of what ran: the path's recipe, its stand-in backend and the model's own code and weights."""
-    files = [Path(path.__file__), *sorted((Path(__file__).parent / "backends" / path.BACKEND).glob("*.py"))]
-    return _hash(b"\0".join(file.read_bytes() for file in files) + model.code_hash.encode())
+    backend = sorted((Path(__file__).parent / "backends" / path.BACKEND).glob("*.py"))
+    return digest(Path(path.__file__), *backend, model.code_hash.encode())
 
 
 def memory_mb(server: Server, served: str) -> float | None:
@@ -221,15 +217,15 @@ def memory_mb(server: Server, served: str) -> float | None:
     return round(total / 1024, 1) or None
 
 
-def where(mode: str = "embedded", version: str | None = None) -> dict[str, Any]:
-    """Return the where part of a Result: this machine, the server's mode and version, the packages' versions, today."""
+def where(version: str | None) -> dict[str, Any]:
+    """Return the where part of a Result: this machine, the embedded server's version, the packages' versions, today."""
     here = machine.probe()
     facts = {key: value for key, value in here.as_dict().items() if key != "runtimes"}
     analyzer = toolchain.analyzer(here)["version"]
     return {
         "machine": {"line": here.line(), **facts},
         "gpus": len(here.gpus),
-        "server": {"mode": mode, "version": version},
+        "server": {"mode": "embedded", "version": version},
         "versions": {key: here.runtimes[key] for key in RUNTIMES if key in here.runtimes} | {"perf_analyzer": analyzer},
         "date": datetime.date.today().isoformat(),
     }

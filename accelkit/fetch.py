@@ -26,10 +26,8 @@ def writing(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ToolchainError(
-            f"{error.filename or where}: {error.strerror or error}: the cache cannot be written;"
-            " free space there or set ACCELKIT_CACHE to another directory"
-        ) from error
+        advice = "the cache cannot be written; free space there or set ACCELKIT_CACHE to another directory"
+        raise ToolchainError(f"{error.filename or where}: {error.strerror or error}: {advice}") from error
 
 
 @contextmanager
@@ -71,17 +69,15 @@ def build_once(target: Path, make: Callable[[Path], None]) -> None:
 
 def verify(tree: Path, hashes: bool = False) -> None:
     """Hold the files of a built directory against its manifest: sizes, which is quick, and sha256 if asked."""
-    name = "manifest.json"
+    file = tree / "manifest.json"
     try:
-        manifest = json.loads((tree / name).read_text())
-        for name, (size, digest) in manifest.items():
-            if (tree / name).stat().st_size != size or (hashes and sha256(tree / name) != digest):
-                break
-        else:
-            return
+        for name, (size, digest) in json.loads(file.read_text()).items():
+            file = tree / name
+            if file.stat().st_size != size or (hashes and sha256(file) != digest):
+                raise ValueError("not what was built")
     except (OSError, ValueError, TypeError, AttributeError):
-        pass
-    raise ToolchainError(f"{tree / name} is damaged or missing: run `accelkit doctor --repair`, or delete {tree}")
+        advice = f"run `accelkit doctor --repair`, or delete {tree}"
+        raise ToolchainError(f"{file} is damaged or missing: {advice}") from None
 
 
 def sha256(path: Path) -> str:
@@ -111,9 +107,8 @@ def wheel(spec: dict, arch: str, folder: Path, progress: bool) -> Path:
     pattern = _pattern(spec, arch)
     for found in folder.glob(pattern):
         if sha256(found) != wanted:
-            raise ToolchainError(
-                f"{found} is damaged (not the pinned sha256): run `accelkit doctor --repair`, or delete it"
-            )
+            advice = "run `accelkit doctor --repair`, or delete it"
+            raise ToolchainError(f"{found} is damaged (not the pinned sha256): {advice}")
         return found
     if not importlib.util.find_spec("pip"):
         raise ToolchainError(f"{sys.executable} has no pip to fetch {name}: `python -m ensurepip`, then run again")

@@ -21,7 +21,9 @@ ISA = (
 ).split()
 SETS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx_vnni": "AVX2 VNNI"}  # best first
 SETS |= {"avx2": "AVX2", "i8mm": "NEON i8mm", "asimddp": "NEON dot product"}
-OTHER_RUNTIMES = "openvino onnxruntime-ep-openvino nncf tensorflow xgboost vllm triton-model-analyzer".split()
+OTHER_RUNTIMES = (
+    "openvino onnxruntime-ep-openvino nncf tensorflow xgboost vllm tensorrt-llm triton-model-analyzer".split()
+)
 
 
 @dataclass(frozen=True)

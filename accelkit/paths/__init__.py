@@ -9,7 +9,6 @@ import importlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
@@ -83,25 +82,20 @@ class Unbuilt:
     def unavailable(self, machine: Machine) -> str | None:
         """Return what the path needs and which of it is missing here."""
         missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
-        missing += [f"the package {name}" for name in self.packages if not _installed(name)]
-        missing.append(f"the recipe accelkit/paths/{_module(self.NAME)}.py")
+        missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
+        missing.append(f"the recipe {self._recipe()}")
         return f"needs {self.NEEDS}; missing here: {', '.join(missing)}"
 
     def build(self, model: Model, directory: File) -> NoReturn:
         """Raise ConfigError: there is nothing to build with."""
-        recipe = f"accelkit/paths/{_module(self.NAME)}.py"
-        raise ConfigError(f"path {self.NAME} cannot be built: it needs {self.NEEDS}, and the recipe {recipe}")
+        raise ConfigError(f"path {self.NAME} cannot be built: it needs {self.NEEDS}, and the recipe {self._recipe()}")
 
     def config(self, model: Model, **overrides: Any) -> NoReturn:
         """Raise ConfigError, as build does."""
         self.build(model, File())
 
-
-def _installed(package: str) -> bool:
-    try:
-        return bool(metadata.version(package))
-    except metadata.PackageNotFoundError:
-        return False
+    def _recipe(self) -> str:
+        return f"accelkit/paths/{_module(self.NAME)}.py"
 
 
 def _module(name: str) -> str:
