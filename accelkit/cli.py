@@ -179,7 +179,7 @@ def serve(repository: Path, mode: str, **ports: int | None) -> None:
     run(repository, mode=mode, echo=click.echo, **ports)
 
 
-def measured(
+def measure(
     names: list[str] | None, model_name: str, variant: str | None, out: Path, as_json: bool, **load: Any
 ) -> None:
     """Compare the named paths, keep the results and print the rows."""
@@ -203,7 +203,7 @@ def measured(
 @json_option
 def bench(path_name: str, **options: Any) -> None:
     """Prove one PATH right, then measure it with perf_analyzer against the baseline."""
-    measured(list(dict.fromkeys(["onnxruntime-cpu", path_name])), **options)
+    measure(list(dict.fromkeys(["onnxruntime-cpu", path_name])), **options)
 
 
 @cli.command()
@@ -214,7 +214,7 @@ def bench(path_name: str, **options: Any) -> None:
 @json_option
 def compare(names: tuple[str, ...], **options: Any) -> None:
     """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row."""
-    measured(list(names) or None, **options)
+    measure(list(names) or None, **options)
 
 
 @cli.command()
