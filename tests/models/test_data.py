@@ -9,7 +9,7 @@ import pytest
 
 from accelkit.errors import ModelError
 from accelkit.models.text_recognition import charset, data
-from accelkit.models.text_recognition.training import fonts, words
+from accelkit.models.text_recognition.training import archive, fonts, words
 
 
 def test_splits_have_what_the_card_says():
@@ -26,7 +26,7 @@ def test_no_text_and_no_family_of_test_or_hard_is_in_training():
     unseen = data.records("test") + data.records("hard")
     assert all(words.held_out(record.text) for record in unseen)
     assert not any(words.held_out(record.text) for record in data.records("calibration"))
-    package = {font.family: font.package for font in data.fonts()}
+    package = {font.family: font.package for font in archive.listed()}
     families = {record.family for record in unseen}
     assert len(families) >= 20 and {package[family] for family in families} <= fonts.TEST_PACKAGES
     known = {record.family for record in data.records("calibration")}
@@ -34,7 +34,7 @@ def test_no_text_and_no_family_of_test_or_hard_is_in_training():
 
 
 def test_every_family_names_its_licence():
-    listed = {font.family: font for font in data.fonts()}
+    listed = {font.family: font for font in archive.listed()}
     for split in data.SPLITS:
         for record in data.records(split):
             assert split in listed[record.family].splits.split() and listed[record.family].licence

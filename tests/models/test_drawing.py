@@ -60,7 +60,7 @@ def test_styles_are_seeded_and_hard_differs():
     plain, hard = (make(np.random.default_rng(5)) for make in (styles.plain, styles.hard))
     assert plain == styles.plain(np.random.default_rng(5)) and not plain.corners and not plain.noise
     assert len(hard.corners) == 8 and hard.blur > 0 and hard.noise > 0
-    again = [np.asarray(render.render("Word", None, hard)) for _ in range(2)]
+    again = [np.asarray(styles.draw("Word", None, hard)) for _ in range(2)]
     assert np.array_equal(*again)
     grey = [
         abs(int(Image.new("RGB", (1, 1), s.ink).convert("L").getpixel((0, 0))) - sum(s.paper) / 3)
@@ -109,10 +109,10 @@ def test_archive_is_written_again_the_same(packages, word_list, tmp_path, monkey
     assert sum(record.kind == "word" for record in data.records("test")) == 14
     rows = list(
         csv.DictReader(
-            io.StringIO("\n".join(",".join((f.family, f.splits)) for f in data.fonts())), ["family", "splits"]
+            io.StringIO("\n".join(",".join((f.family, f.splits)) for f in archive.listed())), ["family", "splits"]
         )
     )
-    assert len(rows) == len(data.fonts())
+    assert len(rows) == len(archive.listed())
 
 
 def test_training_runs_and_writes_float16_weights(packages, word_list, tmp_path, monkeypatch):

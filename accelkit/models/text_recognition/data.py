@@ -6,11 +6,10 @@ import csv
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image
 
@@ -20,7 +19,6 @@ from accelkit.models import files
 ARCHIVE = Path(__file__).parent / "assets" / "images.zip"
 SPLITS = ("test", "hard", "calibration")
 DAMAGE = (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,6 @@ class Record:
     family: str
 
 
-@dataclass(frozen=True)
-class Font:
-    """A font family that pictures are drawn in: the splits that use it, its Debian package, its licence."""
-
-    family: str
-    splits: str
-    package: str
-    licence: str
-
-
 def digest() -> str:
     """16 hexadecimal digits of the archive's content."""
     return files.digest(ARCHIVE)
@@ -51,24 +39,15 @@ def digest() -> str:
 
 @cache
 def _table(archive: Path) -> tuple[Record, ...]:
-    return _rows(archive, "pictures.csv", Record)
-
-
-def _rows(archive: Path, name: str, kind: Callable[..., Row]) -> tuple[Row, ...]:
     try:
         with zipfile.ZipFile(archive) as stored:
-            return tuple(kind(**row) for row in csv.DictReader(io.StringIO(stored.read(name).decode())))
+            return tuple(Record(**row) for row in csv.DictReader(io.StringIO(stored.read("pictures.csv").decode())))
     except DAMAGE as error:
         raise _damaged(archive, error) from error
 
 
 def _damaged(archive: Path, error: Exception) -> ModelError:
     return ModelError(f"the picture archive {archive} is missing or damaged ({files.reason(error)}): reinstall the kit")
-
-
-def fonts() -> tuple[Font, ...]:
-    """The font families of all pictures, with package and licence."""
-    return _rows(ARCHIVE, "fonts.csv", Font)
 
 
 def records(split: str) -> tuple[Record, ...]:

@@ -11,17 +11,33 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from accelkit.models.text_recognition import data, render
+from accelkit.models.text_recognition import data
 from accelkit.models.text_recognition.training import fonts, styles, words
 
 COUNTS = {"test": 4096, "hard": 1024, "calibration": 512}
 QUALITY = 60
 SEED = 20261201
+
+
+@dataclass(frozen=True)
+class Font:
+    """A font family that pictures are drawn in: the splits that use it, its Debian package, its licence."""
+
+    family: str
+    splits: str
+    package: str
+    licence: str
+
+
+def listed() -> tuple[Font, ...]:
+    """The font families of all pictures in the archive, with package and licence."""
+    with zipfile.ZipFile(data.ARCHIVE) as stored:
+        return tuple(Font(**row) for row in csv.DictReader(io.StringIO(stored.read("fonts.csv").decode())))
 
 
 def draw(split: str, faces: list[fonts.Face], vocabulary: list[str]) -> Iterable[tuple[data.Record, bytes]]:
@@ -42,7 +58,7 @@ def draw(split: str, faces: list[fonts.Face], vocabulary: list[str]) -> Iterable
         taken.add(text.lower())
         chosen = style(generator)
         stored = io.BytesIO()
-        render.render(text, fonts.load(face.path, chosen.size), chosen).save(stored, "WEBP", quality=QUALITY, method=6)
+        styles.draw(text, fonts.load(face.path, chosen.size), chosen).save(stored, "WEBP", quality=QUALITY, method=6)
         yield data.Record(f"{split}/{number:04}.webp", split, text, kind, family), stored.getvalue()
 
 
@@ -57,11 +73,11 @@ def write(directory: Path, lists: list[Path], out: Path) -> None:
             for record, picture in draw(split, faces[side], vocabulary[side]):
                 archive.writestr(zipfile.ZipInfo(record.file), picture)
                 records.append(record)
-        used: dict[str, data.Font] = {}
+        used: dict[str, Font] = {}
         for face in faces["test"] + faces["train"]:
             splits = sorted({record.split for record in records if record.family == face.family})
             if splits:
-                used.setdefault(face.family, data.Font(face.family, " ".join(splits), face.package, face.licence))
+                used.setdefault(face.family, Font(face.family, " ".join(splits), face.package, face.licence))
         for name, rows in (("pictures.csv", records), ("fonts.csv", list(used.values()))):
             text = io.StringIO()
             table = csv.DictWriter(text, [field.name for field in fields(rows[0])], lineterminator="\n")

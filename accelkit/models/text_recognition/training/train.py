@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from accelkit.models.text_recognition import charset, preprocess, render, weights
+from accelkit.models.text_recognition import charset, preprocess, weights
 from accelkit.models.text_recognition.training import fonts, styles, words
 from accelkit.models.text_recognition.training.network import TextRecognizer
 
@@ -36,7 +36,7 @@ def picture(
     text, _ = words.draw(generator, vocabulary, test, share)
     style = (styles.hard if hard else styles.plain)(generator)
     face = faces[generator.integers(len(faces))]
-    return preprocess.pixels(render.render(text, fonts.load(face.path, style.size), style)), text
+    return preprocess.pixels(styles.draw(text, fonts.load(face.path, style.size), style)), text
 
 
 def by_family(faces: list[fonts.Face]) -> list[fonts.Face]:
