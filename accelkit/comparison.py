@@ -6,7 +6,7 @@ import datetime
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,14 +206,12 @@ def memory_mb(server: Server, served: str) -> float | None:
     """Resident memory in MB of the processes that run a model's instances in an embedded server; None elsewhere."""
     total = 0
     for process in Path("/proc").glob("[0-9]*") if server.mode == "embedded" else ():
-        try:
+        with suppress(OSError):  # a process that ended meanwhile
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            status = (process / "status").read_text()
-        except OSError:
-            continue
-        ours = re.search(rf"^PPid:\s+{server.pid}$", status, re.MULTILINE)
-        if ours and any(re.fullmatch(rf"{re.escape(served)}(_\d+)+", word) for word in words):
-            total += int((re.search(r"^VmRSS:\s+(\d+)", status, re.MULTILINE) or ["0", "0"])[1])
+            status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+            instance = any(re.fullmatch(rf"{re.escape(served)}(_\d+)+", word) for word in words)
+            if instance and int(status["PPid"]) == server.pid:
+                total += int(status.get("VmRSS", "0").split()[0])
     return round(total / 1024, 1) or None
 
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -166,13 +167,11 @@ def gpus() -> tuple[Gpu, ...]:
         driver = _str(pynvml.nvmlSystemGetDriverVersion())
         found = []
         for index in range(pynvml.nvmlDeviceGetCount()):
-            try:
+            with suppress(pynvml.NVMLError):  # a lost or forbidden GPU does not hide its neighbours
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
                 memory = round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30, 1)
                 found.append(Gpu(_str(pynvml.nvmlDeviceGetName(handle)), memory, f"{major}.{minor}", driver))
-            except pynvml.NVMLError:  # a lost or forbidden GPU does not hide its neighbours
-                continue
         return tuple(found)
     except pynvml.NVMLError:
         return ()
@@ -188,10 +187,8 @@ def runtimes() -> dict[str, str]:
     """Return the installed versions of the packages that the kit knows, without importing them."""
     found = {}
     for name in sorted({*versions.get("packages"), *versions.get("extras"), *OTHER_RUNTIMES}):
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -103,12 +103,13 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
                 done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=limit)
             except subprocess.TimeoutExpired:
                 raise MeasureError(f"perf_analyzer did not end within {limit:.0f} s: model {name} on {url}") from None
-            if not done.returncode:
-                try:
-                    return rows(_slim(export.read_bytes() if export.exists() else b"", name), load.batch)[0]
-                except TooShort as error:
-                    output = f"error: {error}"
-                    continue
+            content = export.read_bytes() if export.exists() else b""
+        if done.returncode == 0:
+            try:
+                return rows(_slim(content, name), load.batch)[0]
+            except TooShort as error:
+                output = f"error: {error}"
+        else:
             output = done.stderr + done.stdout
             if "time window" not in output and "--measurement-interval" not in output:
                 break
@@ -161,6 +162,8 @@ def inprocess(model: Model, threads: int | None, batch: int, seconds: float) -> 
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(model.onnx(), options, providers=["CPUExecutionProvider"])
     inputs, name = model.samples("test", max(batch, 64)).inputs, model.inputs[0].name
+    if len(inputs) < batch:
+        raise MeasureError(f"a batch of {batch} is more than the {len(inputs)} samples of model {model.name}")
     batches = [inputs[start : start + batch] for start in range(0, len(inputs) - batch + 1, batch)]
 
     def measure() -> Run:
