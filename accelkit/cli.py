@@ -41,9 +41,9 @@ load_option = bundle(
         "--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="Protocol."
     ),
 )
-PORTS = ("http", "grpc", "metrics")
+PORTS, PORT = ("http", "grpc", "metrics"), click.IntRange(1, 65535)
 port_options = bundle(
-    *(click.option(f"--{name}-port", type=int, help="Fixed port  [default: a free one].") for name in PORTS)
+    *(click.option(f"--{name}-port", type=PORT, help="Fixed port  [default: a free one].") for name in PORTS)
 )
 
 
@@ -137,10 +137,10 @@ def recognize(images: tuple[Path, ...], path_name: str, variant: str | None, url
     """Read the word in each picture IMAGES through a real Triton server."""
     from accelkit.recognize import recognize as run
 
-    words = run(images, path_name=path_name, variant=variant, url=url)
+    words = zip(images, run(images, path_name=path_name, variant=variant, url=url), strict=True)
     if as_json:
-        return show([{"image": str(image), "word": word} for image, word in zip(images, words, strict=True)])
-    for image, word in zip(images, words, strict=True):
+        return show([{"image": str(image), "word": word} for image, word in words])
+    for image, word in words:
         click.echo(f"{image}: {word}")
 
 

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 RAW = "raw.json.gz"
 AGAIN = f"{paths.BASELINE} {CONTROL}"
 PROFILED = 3
-RUNTIMES = (
-    "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorflow "
-    "treelite vllm numpy protobuf tritonclient"
-).split()
 
 
 @dataclass
@@ -220,10 +216,11 @@ def where(version: str | None) -> dict[str, Any]:
     here = machine.probe()
     facts = {key: value for key, value in here.as_dict().items() if key != "runtimes"}
     analyzer = toolchain.analyzer(here)["version"]
+    used = {name: here.runtimes[name] for name in machine.RUNTIMES if name in here.runtimes}
     return {
         "machine": {"line": here.line(), **facts},
         "gpus": len(here.gpus),
         "server": {"mode": "embedded", "version": version},
-        "versions": {key: here.runtimes[key] for key in RUNTIMES if key in here.runtimes} | {"perf_analyzer": analyzer},
+        "versions": used | {"perf_analyzer": analyzer},
         "date": datetime.date.today().isoformat(),
     }

@@ -22,9 +22,10 @@ ISA = (
 ).split()
 SETS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx_vnni": "AVX2 VNNI"}  # best first
 SETS |= {"avx2": "AVX2", "i8mm": "NEON i8mm", "asimddp": "NEON dot product"}
-OTHER_RUNTIMES = (
-    "openvino onnxruntime-ep-openvino nncf tensorflow xgboost vllm tensorrt-llm triton-model-analyzer".split()
-)
+RUNTIMES = (  # what a result depends on
+    "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorrt-llm "
+    "tensorflow treelite xgboost vllm numpy protobuf tritonclient triton-model-analyzer"
+).split()
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _str(value: Any) -> str:
 def runtimes() -> dict[str, str]:
     """Return the installed versions of the packages that the kit knows, without importing them."""
     found = {}
-    for name in sorted({*versions.get("packages"), *versions.get("extras"), *OTHER_RUNTIMES}):
+    for name in sorted({*versions.get("packages"), *versions.get("extras"), *RUNTIMES}):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

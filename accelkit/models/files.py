@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
@@ -40,17 +39,13 @@ def read(path: Path) -> bytes:
 
 def write(path: Path, data: bytes) -> Path:
     """Write beside the target, then rename: a full disk or a kill leaves no partial file; ModelError with the reason."""
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(data)
-        os.replace(temporary, path)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as scratch:
+            fresh = Path(scratch, path.name)
+            fresh.write_bytes(data)
+            fresh.replace(path)
     except OSError as error:
         advice = "free space there or set ACCELKIT_CACHE to another directory"
         raise ModelError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
     return path

@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,17 +38,23 @@ def digest() -> str:
     return files.digest(ARCHIVE)
 
 
-@cache
-def _table(archive: Path) -> tuple[Record, ...]:
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, open; whatever is wrong with it or with what is read from it is a ModelError."""
     try:
         with zipfile.ZipFile(archive) as stored:
-            return tuple(Record(**row) for row in csv.DictReader(io.StringIO(stored.read("pictures.csv").decode())))
+            yield stored
     except DAMAGE as error:
-        raise _damaged(archive, error) from error
+        reason = files.reason(error)
+        raise ModelError(
+            f"the picture archive {archive} is missing or damaged ({reason}): reinstall the kit"
+        ) from error
 
 
-def _damaged(archive: Path, error: Exception) -> ModelError:
-    return ModelError(f"the picture archive {archive} is missing or damaged ({files.reason(error)}): reinstall the kit")
+@cache
+def _table(archive: Path) -> tuple[Record, ...]:
+    with _opened(archive) as stored:
+        return tuple(Record(**row) for row in csv.DictReader(io.StringIO(stored.read("pictures.csv").decode())))
 
 
 def records(split: str) -> tuple[Record, ...]:
@@ -59,9 +66,6 @@ def records(split: str) -> tuple[Record, ...]:
 
 def images(chosen: Sequence[Record]) -> Iterator[Image.Image]:
     """The RGB pictures of records, in natural size; ModelError where the archive is damaged."""
-    try:
-        with zipfile.ZipFile(ARCHIVE) as stored:
-            for record in chosen:
-                yield Image.open(io.BytesIO(stored.read(record.file))).convert("RGB")
-    except DAMAGE as error:
-        raise _damaged(ARCHIVE, error) from error
+    with _opened(ARCHIVE) as stored:
+        for record in chosen:
+            yield Image.open(io.BytesIO(stored.read(record.file))).convert("RGB")

@@ -20,9 +20,8 @@ def import_checkpoint(path: str | Path, name: str) -> Path:
     """
     path = Path(path)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name in SHIPPED:
-        raise ModelError(
-            f"{name!r} cannot name an imported checkpoint: use letters, digits, '_', '-', '.', and another than small or full"
-        )
+        advice = "use letters, digits, '_', '-', '.', and another than small or full"
+        raise ModelError(f"{name!r} cannot name an imported checkpoint: {advice}")
     if not path.is_file():
         raise ModelError(f"no checkpoint {path}: check the path")
     state = weights.load(path) if path.suffix == ".safetensors" else weights.check(_pickled(path), str(path))
@@ -41,7 +40,5 @@ def _pickled(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"{path} is no checkpoint that holds weights only: {files.reason(error)}") from error
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise ModelError(f"{path} is no state dict: it holds something else than named tensors")
-    return {
-        str(key): value.float().numpy() if value.is_floating_point() else value.numpy()
-        for key, value in content.items()
-    }
+    wide = {key: value.float() if value.is_floating_point() else value for key, value in content.items()}
+    return {str(key): value.numpy() for key, value in wide.items()}
