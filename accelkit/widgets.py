@@ -143,7 +143,7 @@ def decision_panel(machine: Machine | None = None) -> Panel:
     def show(_: Any = None) -> None:
         asked = advice.walk({key: field.value for key, field in fields.items()})
         for key, field in fields.items():
-            field.disabled = advice.QUESTIONS[key]["ask"] not in dict(asked.trail)
+            field.disabled = key != "goal" and advice.QUESTIONS[key]["ask"] not in dict(asked.trail)
         panel.fallback = advice.text(asked)
         shown.value = f"<pre style='white-space:pre-wrap'>{html.escape(panel.fallback)}</pre>"
 

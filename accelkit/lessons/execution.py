@@ -74,6 +74,7 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
                 kernel_name=form.KERNELSPEC["name"],
                 progress_bar=False,
                 execution_timeout=CELL_TIMEOUT_S,
+                coalesce_streams=True,
                 on_cell_start=lambda **_: tick(),
             )
     except papermill.exceptions.PapermillExecutionError as error:
