@@ -15,6 +15,12 @@ from accelkit.measure import bench, compared
 
 SCHEMA = 1
 STATUSES = ("measured", "rejected", "unavailable", "failed")
+PARTS = {
+    "parity": "passed reference max_abs cosine metric reference_value value samples",
+    "speed": "batch concurrency protocol throughput interval p50_ms p95_ms p99_ms repeats littles_law_residual",
+    "versus": "path ratio interval noise verdict",
+}
+"""What each part holds, if there is one."""
 CONTROL = "again"
 """Suffix of the baseline's second run in the raw file."""
 
@@ -61,6 +67,9 @@ class Result:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Result:
         """Return the Result in a dict; MeasureError names unknown or missing fields."""
+        for part, keys in PARTS.items():
+            if values.get(part) is not None and (lacking := set(keys.split()) - set(values[part])):
+                raise MeasureError(f"result of {values.get('path', '?')}: {part} lacks {', '.join(sorted(lacking))}")
         try:
             return cls(**values)
         except TypeError:

@@ -8,23 +8,35 @@ import pytest
 
 from accelkit.errors import MeasureError
 from accelkit.measure import bench, compared
-from accelkit.measure.result import CONTROL, Result, read, recompute, write, write_raw
+from accelkit.measure.result import CONTROL, PARTS, Result, read, recompute, write, write_raw
 
 DESIGN = {
     "schema", "model", "variant", "path", "status", "recorded", "reason", "precision", "evidence", "parity", "speed", "versus",
     "cost", "generation", "why", "where", "provenance",
 }  # fmt: skip
-PROVEN = {"evidence": {"how": "profile", "nodes": {"CPU float32": 1}}, "parity": {"passed": True}}
-SPEED = {"throughput": 1.0, "littles_law_residual": 0.0}
+PARITY = dict.fromkeys(PARTS["parity"].split(), 1.0) | {"passed": True}
+PROVEN = {"evidence": {"how": "profile", "nodes": {"CPU float32": 1}}, "parity": PARITY}
+SPEED = dict.fromkeys(PARTS["speed"].split(), 1.0)
+VERSUS = dict.fromkeys(PARTS["versus"].split(), 1.0) | {"path": "a"}
 
 
 def test_the_fields_are_the_designs_and_json_brings_them_back(tmp_path):
     results = [
-        Result("m", "small", "a", "measured", speed=SPEED, versus={"path": "a"}, **PROVEN),
+        Result("m", "small", "a", "measured", speed=SPEED, versus=VERSUS, **PROVEN),
         Result("m", "small", "b", "unavailable", "needs a GPU"),
     ]
     assert set(results[0].as_dict()) == DESIGN
     assert read(write(tmp_path / "deep" / "results.json", results)) == results
+
+
+def test_a_part_that_lacks_something_is_not_read():
+    whole = Result("m", "small", "a", "measured", speed=SPEED, versus=VERSUS, **PROVEN).as_dict()
+    assert Result.from_dict(whole).speed == SPEED
+    for part in PARTS:
+        for key in whole[part]:
+            broken = {**whole, part: {name: value for name, value in whole[part].items() if name != key}}
+            with pytest.raises(MeasureError, match=f"result of a: {part} lacks {key}"):
+                Result.from_dict(broken)
 
 
 @pytest.mark.parametrize(
