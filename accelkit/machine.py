@@ -57,8 +57,8 @@ class Machine:
     docker: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values for JSON."""
-        return asdict(self)
+        """Return the fields as plain values, as JSON brings them back."""
+        return {**asdict(self), "isa": list(self.isa), "gpus": [asdict(gpu) for gpu in self.gpus]}
 
     def best_isa(self) -> str:
         """Return the name of the instruction set that INT8 arithmetic would use here."""
