@@ -144,10 +144,13 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_prints_its_urls_and_stops_cleanly(tmp_path: Path, number: signal.Signals):
     assert accelkit("build", "onnxruntime-cpu", "--repository", tmp_path).returncode == 0
+    config = tmp_path / "text_recognition_onnxruntime_cpu" / "config.pbtxt"
+    config.write_text(config.read_text() + 'parameters { key: "intra_op_threads" value: { string_value: "1" } }\n')
     command = [sys.executable, "-m", "accelkit", "serve", "--repository", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
-        lines = [process.stdout.readline() for _ in range(6)]
+        lines = [process.stdout.readline() for _ in range(7)]
+        assert lines[0].startswith("warning: ") and '"intra_op_threads"' in lines[0]
         url = next(line.split()[1] for line in lines if "HTTP" in line)
         with urllib.request.urlopen(f"{url}/v2/health/ready") as answer:
             assert answer.status == 200
