@@ -13,6 +13,7 @@ import pytest
 
 from accelkit import lessons
 from accelkit.lessons import execution, form
+from accelkit.measure import result
 
 NAMES = lessons.names()
 
@@ -61,6 +62,15 @@ def test_the_summary_is_what_the_design_says(tour):
     assert set(stored) == {"date", "machine", "lessons"} and stored == tour.summary
     for row in stored["lessons"]:
         assert set(row) == {"name", "mode", "outcome", "seconds", "error"} and row["seconds"] > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_speeds_of_a_lesson_can_be_computed_again_from_its_raw_exports(tour, name):
+    folder = tour.out / "results"
+    measured = [row for row in result.read(folder / f"{name}.json") if row.status == "measured" and not row.recorded]
+    assert measured
+    for found in measured:
+        assert result.recompute(found, folder / found.provenance["raw"]) == (found.speed, found.versus)
 
 
 Book = dict[str, Any]
