@@ -24,8 +24,7 @@ def opening(name: str) -> str:
     notebook = read(lesson(name))
     seen = metadata(notebook).get("last_verified", {})
     lines = [f"This machine: {machine.probe().line()}"]
-    late = outdated(notebook)
-    if late:
+    if late := outdated(notebook):
         lines.append(f"{late.capitalize()}: run every cell, the stored outputs may no longer hold.")
     elif not os.environ.get("ACCELKIT_TOUR"):
         lines.append("Stored outputs: " + ", ".join(map(str, seen.values())))
