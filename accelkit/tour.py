@@ -31,5 +31,8 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
         row = f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s"
         echo(f"{row}  {lesson['error'] or ''}".rstrip())
     echo(f"\n{report.table(results)}\n\nreport: {page}   ({time.monotonic() - started:.0f} s)")
+    for row in lessons.listing():
+        if row["outdated"]:
+            echo(f"{row['name']}: {row['outdated']}")
     passed = all(lesson["outcome"] == "ok" for lesson in summary["lessons"])
     return 0 if passed and all(row.status != "failed" for row in results) else 1
