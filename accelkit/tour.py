@@ -28,8 +28,8 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     page = report.html(results, summary, out / "report" / "index.html")
     echo("")
     for lesson in summary["lessons"]:
-        row = f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s"
-        echo(f"{row}  {lesson['error'] or ''}".rstrip())
+        line = f"{lesson['name']:<24} {lesson['mode'] or '-':<9} {lesson['outcome']:<7} {lesson['seconds']:6.1f} s"
+        echo(f"{line}  {lesson['error'] or ''}".rstrip())
     echo(f"\n{report.table(results)}\n\nreport: {page}   ({time.monotonic() - started:.0f} s)")
     for row in lessons.listing():
         if row["outdated"]:
