@@ -81,7 +81,7 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
         value = (error.evalue or "").strip().splitlines() or [""]
         raise LessonError(f"{path.name}, cell {error.cell_index}: {error.ename}: {value[0]}") from None
     except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError, RuntimeError) as error:
-        raise LessonError(f"{path.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from None
+        raise LessonError(f"{path.name}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from None
     unrun = [cell["id"] for cell in form.code(form.read(output)) if cell["execution_count"] is None]
     if unrun:
         raise LessonError(f"{path.name}: stopped early, cell {unrun[0]} and {len(unrun) - 1} more never ran")
@@ -107,7 +107,7 @@ def keep(name: str, results: Sequence[Any]) -> Path:
 def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
     """Execute a lesson and its solution and write them back with outputs, hash and last-verified stamp.
 
-    Raises LessonError for one that fails, which stays as it was.
+    Raises LessonError when either fails; both then stay as they were.
     """
     from accelkit import machine
 
@@ -116,11 +116,16 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     notebook = form.read(path)
     about = notebook["metadata"]["accelkit"]
     about["record"] = form.record_hash(notebook)
-    form.write(path, form.canonical(notebook))
-    row = one(path, Path(out))
-    if row["outcome"] != "ok":
+    answers = form.solution(path)
+    try:
+        form.write(path, form.canonical(notebook))
+        row = one(path, Path(out))
+        if row["outcome"] != "ok":
+            raise LessonError(f"{path.name} is not recorded: {row['error']}")
+        execute(answers, Path(out) / answers.name, Path(out))
+    except BaseException:
         path.write_bytes(before)
-        raise LessonError(f"{path.name} is not recorded: {row['error']}")
+        raise
     server = json.loads((Path(out) / "results" / f"{path.stem}.json").read_text())[0]["where"]["server"]
     about["last_verified"] = {
         "date": datetime.date.today().isoformat(),
@@ -131,8 +136,6 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     executed = form.read(Path(out) / path.name)
     executed["metadata"]["accelkit"] = about
     form.write(path, form.canonical(executed))
-    answers = form.solution(path)
-    execute(answers, Path(out) / answers.name, Path(out))
     form.write(answers, form.canonical(form.read(Path(out) / answers.name)))
     return row
 
