@@ -1,6 +1,6 @@
-"""Small models for these tests."""
+"""Small models for these tests, and what a server holds."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "fixtures"))
+sys.path[:0] = [str(Path(__file__).parent.parent / folder) for folder in ("fixtures", "serving")]

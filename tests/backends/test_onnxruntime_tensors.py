@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import processes
 import pytest
 import small
 from onnx import helper
@@ -66,6 +67,13 @@ def server(tmp_path_factory):
         f"{one} max_batch_size: 8 dynamic_batching {{ max_queue_delay_microseconds: 300000 }}",
         batched,
     )
+    wide = small.model(
+        [helper.make_node("Gather", ["table", "x"], ["y"])],
+        [small.tensor("x", [50_000], "INT64")],
+        [small.tensor("y", [50_000])],
+        [helper.make_tensor("table", 1, [3], [1.0, 2.0, 3.0])],
+    )
+    small.add(repository, "wide", one, wide)
     settings = ["default-max-batch-size=32", "enable-global-threadpool=1", "intra_op_thread_count=1"]
     options = [f"--backend-config=onnxruntime,{setting}" for setting in settings]
     with Server(repository, models=["every", "scalar", "lookup", "gathered"], options=options, verbose=1) as server:
@@ -116,6 +124,18 @@ def test_an_error_of_the_runtime_reaches_the_client_and_the_next_request_works(s
     with pytest.raises(RequestError, match="onnx runtime error 2: .*out of data bounds"):
         server.infer("lookup", {"x": np.array([0, 7])})
     np.testing.assert_array_equal(server.infer("lookup", {"x": np.array([0, 2])})["y"], [1, 3])
+
+
+def test_failing_requests_leave_no_memory_behind(server):
+    def shared() -> int:
+        return sum(region.stat().st_size for region in processes.regions(server.log.parent) if region.exists())
+
+    server.load("wide")
+    before, wrong = shared(), np.full(50_000, 9)
+    for _ in range(60):
+        with pytest.raises(RequestError, match="out of data bounds"):
+            server.infer("wide", {"x": wrong})
+    assert shared() - before < 10 * wrong.nbytes
 
 
 def test_only_the_request_at_fault_fails_in_a_batch(server):

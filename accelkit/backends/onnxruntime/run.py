@@ -63,7 +63,8 @@ class Runner:
                 feed = {tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()}
                 self._session.run(self._outputs, feed, self._options)
             except Exception as again:
-                error = again
+                # Kept in a variable it would hold this frame, and with it the request and its memory, for good.
+                return str(official(again))
         return str(official(error))
 
     def _together(self, requests: list[Any]) -> list[Any]:
