@@ -52,6 +52,16 @@ def test_a_lesson_that_fails_is_not_recorded(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_lesson_whose_solution_fails_is_not_recorded(tmp_path):
+    path = tiny.lesson(tmp_path)
+    answers = form.solution(path)
+    answers.write_text(answers.read_text().replace("answer = 3", "answer = 4"))
+    before = path.read_bytes(), answers.read_bytes()
+    with pytest.raises(LessonError, match="70_tiny_solution.ipynb, cell .*AssertionError"):
+        execution.record("70", tmp_path / "out", tmp_path)
+    assert (path.read_bytes(), answers.read_bytes()) == before
+
+
 def test_a_failing_lesson_does_not_stop_the_next_one(tmp_path, capsys):
     tiny.lesson(tmp_path, with_cell(0, "1 / 0"), "60_broken")
     tiny.lesson(tmp_path)
