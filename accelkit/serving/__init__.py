@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -83,16 +84,19 @@ class Server(AbstractContextManager["Server"]):
         if self._launched is not None:
             raise ConfigError(f"the server of {self.repository} is already started: stop it first")
         spec = self._spec.checked(self.mode)
-        launched = self._launched = importlib.import_module(f"accelkit.serving.{self.mode}").launch(spec)
         self._owner, self._tail = os.getpid(), ""
+        try:
+            launched = self._launched = importlib.import_module(f"accelkit.serving.{self.mode}").launch(spec)
+        except OSError as error:
+            raise ServerError(f"the server of {self.repository} cannot be started: {error}") from None
         self.http, self.grpc, self.metrics = launched.http, launched.grpc, launched.metrics
         self.command, self.log, self.pid = launched.command, launched.log, launched.pid
-        self._client = Client(self.http, self.grpc, spec.timeout, self.log_tail)
+        self._client = Client(self.http, self.grpc, spec.timeout, launched.tail)
         try:
             self.version = self._client.get("/v2")["version"]
             for model in spec.models or []:
                 if not self._client.ready(model):
-                    self._refuse(model, self._client.index().get(model, ("", ""))[1], 0)
+                    self._refuse(model, self._client.index().get(model, ("", ""))[1])
         except BaseException:
             self.stop()
             raise
@@ -107,6 +111,11 @@ class Server(AbstractContextManager["Server"]):
             launched.stop()
             self._tail = launched.tail(10_000)
         _running.discard(self)
+
+    def __del__(self) -> None:
+        # A notebook cell that runs again drops the server of its first run.
+        if getattr(self, "_launched", None) is not None:
+            self.stop()
 
     def __enter__(self) -> Server:
         return self.start()
@@ -134,8 +143,7 @@ class Server(AbstractContextManager["Server"]):
 
     def load(self, model: str) -> None:
         """Load the model, or load it again after its files changed; ServerError with the server's reason."""
-        client = self._talk()
-        before = self.log.stat().st_size if self.log is not None else 0
+        client, before = self._talk(), len(self.log_tail(sys.maxsize))
         status, body = client.http("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
         if status != 200:
             self._refuse(model, body.get("error", ""), before)
@@ -156,12 +164,10 @@ class Server(AbstractContextManager["Server"]):
             )
         return self._client
 
-    def _refuse(self, model: str, text: str, log_from: int) -> None:
+    def _refuse(self, model: str, text: str, log_from: int = 0) -> None:
         """Raise the server's reason for not loading a model; what its answer lacks is read from its log."""
-        if (not text or "failed to poll" in text) and self.log is not None:
-            with self.log.open("rb") as stream:
-                stream.seek(log_from)
-                text = poll_failure(stream.read().decode(errors="replace"), model) or text
+        if not text or "failed to poll" in text:
+            text = poll_failure(self.log_tail(sys.maxsize)[log_from:], model) or text
         where = self.repository / model if self.mode != "remote" else f"remote server {self.grpc}"
         why = reason(text) or "it is not in the server's repository"
         raise ServerError(f"model '{model}' ({where}) did not load: {why}", self.log_tail())

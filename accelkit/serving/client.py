@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Client:
         host, _, port = self._http.rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=timeout or self._timeout)
         try:
-            connection.request(method, path, json.dumps(body) if body is not None else None)
+            connection.request(method, urllib.parse.quote(path), json.dumps(body) if body is not None else None)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
@@ -60,9 +61,9 @@ class Client:
         except ValueError:
             return answer.status, {"error": text}
 
-    def get(self, path: str, timeout: float | None = None) -> Any:
+    def get(self, path: str) -> Any:
         """Decoded body of a successful GET; RequestError with the server's reason otherwise."""
-        status, body = self.http("GET", path, timeout=timeout)
+        status, body = self.http("GET", path)
         if status != 200:
             raise RequestError(reason(body.get("error", f"the server answered {status} to {path}")))
         return body
@@ -97,7 +98,7 @@ class Client:
             time.sleep(0.02)
 
     def infer(
-        self, model: str, inputs: Mapping[str, np.ndarray], outputs: Iterable[str] | None = None, version: str = ""
+        self, model: str, inputs: Mapping[str, np.ndarray], outputs: Iterable[str] | None = None
     ) -> dict[str, np.ndarray]:
         """Outputs of one request by name, all of the model's or those asked for; RequestError when the server refuses it."""
         stub, module = self._inference()
@@ -112,7 +113,7 @@ class Client:
             tensors[-1].set_data_from_numpy(array)
         wanted = [module.grpc.InferRequestedOutput(name) for name in outputs] if outputs is not None else None
         try:
-            answer = stub.infer(model, tensors, model_version=version, outputs=wanted, client_timeout=self._timeout)
+            answer = stub.infer(model, tensors, outputs=wanted, client_timeout=self._timeout)
         except module.utils.InferenceServerException as error:
             why = reason(error.message() or str(error))
             if "is not healthy" in why:

@@ -41,5 +41,6 @@ def serve(
         echo("Ctrl-C stops it.")
         while not stop.wait(1.0):
             if not server.ready():
-                raise ServerError(f"the server of {repository} died: see {server.log}", server.log_tail())
+                tail = server.log_tail()
+                raise ServerError(f"the server of {repository} died; its log ends: {tail.rpartition(chr(10))[2]}", tail)
     echo("stopped")

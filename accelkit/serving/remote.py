@@ -21,7 +21,7 @@ class Remote:
     log: Path | None = None
     pid: int | None = None
 
-    def tail(self, lines: int) -> str:
+    def tail(self, lines: int = 20) -> str:
         """Nothing: its log is where it runs."""
         return ""
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from accelkit.serving.supervisor import discard
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _PREFIX = "accelkit-server-"
 _TAKEN = re.compile(r"already (?:in use|allocated)|failed to bind|failed to start (?:HTTP|GRPC|Metrics)", re.IGNORECASE)
+_NO_METRICS = re.compile(r"--allow-metrics=(?:false|0|off|no)", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w./+,:=@%-]+")
 Ports = tuple[int, int, int]
 
@@ -44,72 +46,75 @@ class Supervised:
         self.http, self.grpc, self.metrics = (f"{LOOPBACK}:{port}" for port in ports)
         told = {"command": job.command, "cleanup": job.cleanup, "directory": str(directory), "starter": os.getpid()}
         (directory / "job.json").write_text(json.dumps({**told, "log": str(self.log)}))
-        read, self._lifeline = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_SUPERVISOR), str(directory / "job.json")],
-            stdin=read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=job.env, start_new_session=True, pass_fds=(lock,),
         )  # fmt: skip
-        os.close(read)
-        os.close(lock)
-        self.pid: int | None = json.loads(self._read_line() or '{"pid": null}')["pid"]
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._lifeline, self._says = self._process.stdin, self._process.stdout
+        try:
+            self.pid: int | None = json.loads(self._says.readline() or '{"pid": null}')["pid"]
+        except BaseException:
+            self.stop()
+            raise
 
     def ended(self) -> bool:
         """Whether the server, and with it the supervisor, has ended."""
         return self._process.poll() is not None
 
-    def tail(self, lines: int) -> str:
+    def tail(self, lines: int = 20) -> str:
         """Last lines of the log, also after the end."""
         try:
             text = self.log.read_text(errors="replace")
         except OSError:
-            text = self._end
+            text = self._last_words() if not self._says.closed else self._end
         return "\n".join(text.splitlines()[-lines:])
 
     def stop(self) -> None:
         """Ask for a clean end, wait for it, and remove the directory if the supervisor was killed and could not."""
         try:
-            os.write(self._lifeline, b"stop\n")
+            self._lifeline.write(b"stop\n")
+            self._lifeline.close()
         except OSError:
             pass
-        os.close(self._lifeline)
-        last = self._read_line()
-        if last:
-            self._end = json.loads(last)["tail"]
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._last_words(None)
+        self._says.close()
         self._process.wait()
         discard(self._directory)
 
-    def _read_line(self) -> bytes:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+    def _last_words(self, patience: float | None = 1) -> str:
+        """The end of the log, which the supervisor says as its last; a log that is gone is a sign of its end."""
+        if select.select([self._says], [], [], patience)[0] and (said := self._says.read().splitlines()):
+            self._end = json.loads(said[-1]).get("tail", "")
+        return self._end
 
 
 def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job], binds: bool = True) -> Supervised:
     """Start what `prepare` makes of a directory, ports and an identity; ServerError with the server's own reason.
 
     A port may be taken between its choice and the server's bind: then the server is started again on others. A server that
-    `binds` itself would go on without its metrics port, so that one is looked at too.
+    `binds` itself would go on without its metrics port, so that one is looked at too, unless it was asked to have none.
     """
     log = ""
+    binds = binds and not any(_NO_METRICS.fullmatch(option) for option in spec.options)
     for _ in range(10):
-        directory, lock = _directory()
         ports, identity = free_ports(spec.ports), f"accelkit-{uuid.uuid4().hex[:12]}"
+        directory, lock = _directory()
         try:
-            job = prepare(directory, ports, identity)
+            running = Supervised(prepare(directory, ports, identity), directory, lock, ports)
         except BaseException:
-            os.close(lock)
             discard(directory)
             raise
-        running = Supervised(job, directory, lock, ports)
+        finally:
+            os.close(lock)
         try:
             answers = wait(running.http, identity, spec.timeout, running.ended)
+            if answers and (not binds or _listens(running, ports[2], spec.timeout)):
+                return running
         except BaseException:
             running.stop()
             raise
-        if answers and (not binds or _listens(running, ports[2])):
-            return running
         ended = running.ended()
         running.stop()
         log = running.tail(10_000)
@@ -122,9 +127,10 @@ def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job], binds: bool =
     raise ServerError(f"the server did not start: {reason(start_failure(log))}", "\n".join(log.splitlines()[-20:]))
 
 
-def _listens(running: Supervised, port: int) -> bool:
-    """Whether the server's own process comes to listen at a port, before its log says that it cannot."""
-    while not running.ended() and not _TAKEN.search(running.tail(50)):
+def _listens(running: Supervised, port: int, timeout: float) -> bool:
+    """Whether the server's own process comes to listen at a port in time, before its log says that it cannot."""
+    deadline = time.monotonic() + timeout
+    while not running.ended() and not _TAKEN.search(running.tail(50)) and time.monotonic() < deadline:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
         try:
@@ -150,7 +156,7 @@ def _directory() -> tuple[Path, int]:
     for old in root.glob(f"{_PREFIX}*"):
         try:
             if time.time() - old.stat().st_mtime > 60 and old.stat().st_uid == os.getuid():
-                with (old / "lock").open() as lock:
+                with (old / "lock").open("a") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     discard(old)
         except OSError:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -123,6 +124,31 @@ def test_stop_leaves_nothing_and_its_log_stays_readable(repository):
     server.stop()
 
 
+def test_a_server_that_died_still_says_its_last_words(repository):
+    with Server(repository, models=["tiny"]) as server:
+        directory = server.log.parent
+        os.kill(server.pid, signal.SIGKILL)
+        assert processes.within(10, lambda: not directory.exists())
+        for ask in (lambda: server.load("tiny"), lambda: server.config("tiny")):
+            with pytest.raises(ServerError, match="no server answers at http://") as failed:
+                ask()
+            assert "Started HTTPService" in failed.value.log_tail
+    assert "Started HTTPService" in server.log_tail()
+
+
+def test_a_server_that_is_dropped_ends(repository):
+    server = Server(repository, models=[]).start()
+    dropped = server.log.parent
+    server = Server(repository, models=[]).start()
+    assert not dropped.exists() and not processes.tree(dropped) and server.ready()
+    server.stop()
+
+
+def test_a_server_without_metrics_starts(repository):
+    with Server(repository, models=[], options=["--allow-metrics=false"]) as server:
+        assert server.ready() and not processes.listening(server.metrics)
+
+
 def test_a_repository_with_a_space_in_its_path(tmp_path):
     repository = tmp_path / "my models"
     small.add(repository, "tiny", small.config(dims=[10]), small.tiny())
@@ -130,16 +156,16 @@ def test_a_repository_with_a_space_in_its_path(tmp_path):
         assert server.infer("tiny", {"input.1": small.image()})["out"].shape == (1, 10)
 
 
-def test_a_model_that_does_not_load_ends_the_start_and_leaves_nothing(tmp_path):
+def test_a_model_that_does_not_load_ends_the_start_and_leaves_nothing(tmp_path, monkeypatch, tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     small.add(tmp_path, "good", small.config(), small.identity())
     small.add(tmp_path, "bad", small.config(), b"cut")
     server = Server(tmp_path)
     with pytest.raises(ServerError, match=r"model 'bad' \(.*/bad\) did not load: onnx runtime error 7") as failed:
         server.start()
     assert "\n" not in str(failed.value) and "bad" in failed.value.log_tail
-    left = {path for path in processes.Path("/tmp").glob("accelkit-server-*") if str(tmp_path) in
-            ((path / "job.json").read_text() if (path / "job.json").exists() else "")}  # fmt: skip
-    assert not left and not processes.tree(tmp_path)
+    assert not list(place.iterdir()) and not processes.tree(place)
 
 
 def test_a_config_that_does_not_parse_is_named(tmp_path):
@@ -176,13 +202,22 @@ def test_a_missing_repository_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("service", ["http", "grpc", "metrics"])
-def test_a_port_that_is_taken_is_named(repository, service):
+def test_a_port_that_is_taken_is_named(repository, service, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ServerError, match=f"{service} port {port} is taken on 127.0.0.1"):
             Server(repository, models=[], **{f"{service}_port": port}).start()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nosuch"))
+    with pytest.raises(ServerError, match="cannot be started: .*No such file or directory") as failed:
+        Server(repository, models=[]).start()
+    assert "\n" not in str(failed.value)
 
 
 @pytest.mark.parametrize("service", [0, 1, 2])
