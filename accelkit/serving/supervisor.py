@@ -114,10 +114,11 @@ def _watch(server: int, starter: int, wakeup: int) -> tuple[int | None, float]:
             return None, _ORPHAN_GRACE
 
 
-def _finish(server: int, grace: float) -> int | None:
+def _finish(server: int, starter: int, grace: float) -> int | None:
     """End the server and everything below this process; the server's exit code.
 
     With grace the stubs may finalize; the server then has nothing left to do but to wait for its next look at them.
+    A starter that is killed while it waits for a clean stop shortens the grace.
     """
     code, deadline = None, time.monotonic() + grace
     if grace:
@@ -127,6 +128,8 @@ def _finish(server: int, grace: float) -> int | None:
         below = descendants(os.getpid())
         if not below:
             return code
+        if os.getppid() != starter:
+            deadline = min(deadline, time.monotonic() + _ORPHAN_GRACE)
         if time.monotonic() >= deadline or server not in below or below == [server]:
             for pid in below:
                 try:
@@ -147,7 +150,7 @@ def main() -> None:
     server = _start(job["command"], job["log"])
     _say({"pid": server})
     code, grace = _watch(server, job["starter"], wakeup)
-    ended = _finish(server, grace)
+    ended = _finish(server, job["starter"], grace)
     try:
         tail = Path(job["log"]).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except OSError:
