@@ -122,7 +122,7 @@ def wait(http_address: str, identity: str, timeout: float, ended: Callable[[], b
 
 _LOG = re.compile(r"^[EWF]\d{4} \S+ +\d+ \S+\] (.*)", re.MULTILINE)
 _FATAL = re.compile(r"((?:unrecognized |cannot run |creating server: |Cannot connect|error while loading shared).*)")
-_POLL = re.compile(r"Poll failed for model directory '([^']*)': (.*)")
+_POLL = re.compile(r"""Poll failed for model directory '([^']*)': (.*?)"?$""", re.MULTILINE)
 
 
 def poll_failure(log: str, model: str) -> str:

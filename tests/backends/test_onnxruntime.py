@@ -45,7 +45,7 @@ FIXED = small.model(
     [small.tensor("out", [1, *small.IMAGE])],
 )
 BIG = f"'{'9' * 11}' to integral number: intra_op_thread_count does not fit"
-NOT_A_CONFIG = "failed to read text proto from .*config.pbtxt"
+NOT_A_CONFIG = r"failed to read text proto from [^\"]*config.pbtxt \("
 OTHER = "the model configuration specifies 4 dimensions"
 
 # Name: config.pbtxt, None when it loads or what the refusal says (a regular expression), and the model.
@@ -140,7 +140,10 @@ CASES: dict[str, tuple] = {
     "warmup_wrong_type": (BASE + warmup(1, kind="TYPE_INT32"), "data-type is 'INT32', but model .* expects 'FP32'"),
     "preferred_above_max": (
         BASE + "dynamic_batching { preferred_batch_size: [32] }",
-        "dynamic batching preferred size must be <= max batch size for preferred_above_max",
+        "dynamic batching preferred size must be <= max batch size for preferred_above_max$",
+    ),
+    "unbatched_dynamic": (
+        small.config(batch=0).replace("dims: [1, 32", "dims: [-1, 1, 32") + "dynamic_batching { }", None
     ),
     "dynamic": (BASE + "dynamic_batching { max_queue_delay_microseconds: 200000 }", None),
     "other_name": (BASE + 'default_model_filename: "net.onnx"', None, small.identity(), "net.onnx"),
@@ -150,6 +153,7 @@ CASES: dict[str, tuple] = {
     "complete_platform": ('platform: "onnxruntime_onnx"', None),
     "complete_batch_8": ('backend: "onnxruntime" max_batch_size: 8', None),
     "complete_batch_1": ('backend: "onnxruntime" max_batch_size: 1', None),
+    "complete_sequence": ('backend: "onnxruntime" max_batch_size: 8 sequence_batching { }', None),
     "complete_batch_0": ('backend: "onnxruntime" max_batch_size: 0', None),
     "complete_outputs": (BASE.replace(BASE[BASE.index("output"):BASE.index("instance")], ""), None),
     "complete_fixed": ('backend: "onnxruntime"', None, FIXED),
@@ -264,6 +268,7 @@ def test_completes_around_what_is_there(loaded):
     server = loaded[0]
     assert server.config("complete_batch_8")["dynamic_batching"]["preferred_batch_size"] == [8]
     assert "dynamic_batching" not in server.config("complete_batch_1")
+    assert "dynamic_batching" not in server.config("complete_sequence")
     assert "dynamic_batching" not in server.config("level_99")
     assert server.config("complete_outputs")["output"][0]["name"] == "out"
     assert "dynamic_batching" in server.config("complete_outputs")
