@@ -19,6 +19,7 @@ tour: setup ## run every lesson, compare the paths, write build/report/index.htm
 	@$(BIN)/accelkit tour
 
 lab: setup ## open the lessons in JupyterLab
+	@mkdir -p $(VENV)/share/jupyter/lab/settings && cp docker/jupyter/overrides.json $(VENV)/share/jupyter/lab/settings/
 	@cd notebooks && "$(abspath $(BIN))/jupyter" lab
 
 lint: setup-test ## check style, types, the form of the notebooks and the rendered files

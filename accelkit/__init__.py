@@ -10,6 +10,7 @@ print(accelkit.table(results))
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import (
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from accelkit.paths import get as get_path
     from accelkit.report import table
     from accelkit.serving import Server
+
+# ONNX Runtime sends usage data unless told not to; a value that is already set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _LAZY = {
     "Load": ("accelkit.measure.bench", "Load"),

@@ -32,8 +32,9 @@ class Advice:
         """Return the lesson to read, if this kit has it yet, and the command to run."""
         from accelkit import lessons
 
-        known = f"lesson {self.lesson}, then " if self.lesson in lessons.names() else ""
-        return f"{known}accelkit paths (what {self.path} needs) and accelkit compare"
+        if self.lesson not in lessons.names():
+            return f"this version of the kit does not build {self.path} yet; `accelkit paths` says what it needs"
+        return f"lesson {self.lesson}, then `accelkit compare`"
 
 
 def advise(kind: str = "network", *, gpus: int = 0, isa: tuple[str, ...] = (), **answers: str) -> Advice:

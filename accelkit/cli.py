@@ -131,13 +131,14 @@ def models_import(checkpoint: Path, name: str | None) -> None:
     "--path", "path_name", default="onnxruntime-cpu", show_default=True, help="Acceleration path to serve through."
 )
 @variant_option
-@click.option("--url", default=None, help="gRPC address of a running server instead of a server of our own.")
+@click.option("--url", help="gRPC address of a running server instead of a server of our own.")
+@click.option("--http-port", type=int, help="That server's HTTP port  [default: the one below its gRPC port].")
 @json_option
-def recognize(images: tuple[Path, ...], path_name: str, variant: str | None, url: str | None, as_json: bool) -> None:
+def recognize(images: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Read the word in each picture IMAGES through a real Triton server."""
     from accelkit.recognize import recognize as run
 
-    words = zip(images, run(images, path_name=path_name, variant=variant, url=url), strict=True)
+    words = zip(images, run(images, **options), strict=True)
     if as_json:
         return show([{"image": str(image), "word": word} for image, word in words])
     for image, word in words:
@@ -262,7 +263,16 @@ def report(results: Path, summary: Path, out: Path) -> None:
 def main() -> None:
     """Run the command line: a user's error is one line and exit code 2, never a traceback."""
     try:
-        cli(prog_name="accelkit")
+        sys.exit(cli(prog_name="accelkit", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"accelkit: error: {error.format_message()} (see --help)", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("accelkit: interrupted", err=True)
+        sys.exit(130)
     except AccelkitError as error:
         click.echo(f"accelkit: error: {error}", err=True)
         sys.exit(error.exit_code)

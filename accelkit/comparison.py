@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelkit import machine, paths, repository, toolchain
 from accelkit.budget import Budget, budget
-from accelkit.errors import AccelkitError, MeasureError
+from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
 from accelkit.measure.bench import Candidate, Load
 from accelkit.measure.result import CONTROL, Result, write_raw
@@ -66,6 +66,11 @@ def compare(
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
     chosen = dict.fromkeys([paths.BASELINE, *(paths.names() if names is None else names)])
     entries = [Entry(name, paths.get(name)) for name in chosen]
+    baseline = paths.get(paths.BASELINE).config(model)
+    if load.batch > baseline.max_batch_size:
+        raise ConfigError(
+            f"batch {load.batch} is more than {baseline.name} takes: give at most {baseline.max_batch_size}"
+        )
     version = None
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")

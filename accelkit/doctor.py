@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -114,7 +115,7 @@ def _gpu(machine: Machine, root: Path) -> Check:
     if "0x10de" in vendors:
         fix = "install NVIDIA's driver until `nvidia-smi` lists the GPU; in a container, start it with `--gpus all`"
         return Check("gpu", "warn", "an NVIDIA device is there, but no driver answers", fix)
-    return Check("gpu", "warn", "no NVIDIA GPU", "none needed: lessons for GPUs show recorded results")
+    return Check("gpu", "warn", "no NVIDIA GPU", "none needed: the kit's lessons run on a CPU")
 
 
 def _packages(machine: Machine) -> Check:
@@ -137,7 +138,11 @@ def _docker(machine: Machine) -> Check:
 def _disk(folder: Path) -> Check:
     parent = next(path for path in (folder, *folder.parents) if os.path.isdir(path))
     free = shutil.disk_usage(parent).free / 2**30
-    if not os.access(parent, os.W_OK) or (os.path.exists(folder) and not os.path.isdir(folder)):
+    try:
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise NotADirectoryError
+        tempfile.TemporaryDirectory(dir=parent).cleanup()
+    except OSError:
         fix = "set ACCELKIT_CACHE to a directory that you may write to"
         return Check("cache", "missing", f"{folder} cannot be written", fix)
     fix = f"free {ROOM_GB:.0f} GB, or set ACCELKIT_CACHE to a larger disk"

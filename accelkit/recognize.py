@@ -8,13 +8,18 @@ from pathlib import Path
 
 
 def recognize(
-    images: Sequence[Path], *, path_name: str = "onnxruntime-cpu", variant: str | None = None, url: str | None = None
+    images: Sequence[Path],
+    *,
+    path_name: str = "onnxruntime-cpu",
+    variant: str | None = None,
+    url: str | None = None,
+    http_port: int | None = None,
 ) -> list[str]:
     """Read one word from each picture, in order.
 
-    Starts an embedded server for the path, or uses the running one at `url` (gRPC host:port), whose model must bear
-    the name that the path's config gives it. Raises ModelError for a file that is no picture, ServerError and
-    RequestError from serving.
+    Starts an embedded server for the path, or uses the running one at `url` (gRPC host:port; HTTP is one port below
+    unless `http_port` says otherwise), whose model must bear the name that the path's config gives it. Raises
+    ModelError for a file that is no picture, ServerError and RequestError from serving.
     """
     from accelkit import models, paths
     from accelkit.serving import Server
@@ -26,7 +31,8 @@ def recognize(
         name = path.config(model).name
         if url is None:
             paths.place(path, model, Path(folder))
-        with Server(Path(folder), mode="remote" if url else "embedded", url=url, models=[name]) as server:
+        mode = "remote" if url else "embedded"
+        with Server(Path(folder), mode=mode, url=url, models=[name], http_port=http_port) as server:
             batch = max(1, int(server.config(name)["max_batch_size"]))
             words: list[str] = []
             for start in range(0, len(inputs), batch):

@@ -10,9 +10,11 @@ from pathlib import Path
 def run(out: Path, echo: Callable[[str], object] = print) -> int:
     """Run the tour, writing under `out`; 0 when every lesson passed and no path failed, else 1."""
     from accelkit import doctor, lessons, machine, models, report, toolchain
+    from accelkit.budget import budget
     from accelkit.comparison import compare
     from accelkit.measure import result
 
+    budget()
     started = time.monotonic()
     found = machine.probe()
     echo(f"machine: {found.line()}")

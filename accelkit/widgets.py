@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from accelkit import advice
-from accelkit.errors import AccelkitError, MissingPackage
+from accelkit.errors import AccelkitError, MissingPackage, ServerError
 
 try:
     import ipywidgets
@@ -109,7 +109,9 @@ def recognise_panel(readers: Mapping[str, Reader], word: str = "Triton") -> Pane
         try:
             reading = recognise(field.value.strip(), readers)
         except AccelkitError as error:
-            answer.value, panel.fallback = html.escape(str(error)), str(error)
+            ended = isinstance(error, ServerError)
+            panel.fallback = "The server has ended: run the cells from the one that starts it." if ended else str(error)
+            picture.value, answer.value = b"", html.escape(panel.fallback)
             return
         stream = io.BytesIO()
         reading.picture.save(stream, "png")

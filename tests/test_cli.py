@@ -95,6 +95,26 @@ def test_an_unknown_path_is_refused(command: str, tmp_path: Path):
     refused(accelkit(command, "warp-drive", cwd=tmp_path), "warp-drive", "onnxruntime-cpu")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["bench"], "PATH"),
+        (["bench", "onnxruntime-cpu", "--batch", "0"], "batch"),
+        (["bench", "onnxruntime-cpu", "--batch", "100000"], "at most 64"),
+        (["paths", "--jason"], "--jason"),
+        (["paint"], "paint"),
+    ],
+)
+def test_a_wrong_use_is_one_line(arguments: list[str], word: str, tmp_path: Path):
+    refused(accelkit(*arguments, cwd=tmp_path), word)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_budget_is_refused_before_anything_runs(tmp_path: Path):
+    refused(accelkit("tour", cwd=tmp_path, ACCELKIT_BUDGET="huge"), "ACCELKIT_BUDGET=huge")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unavailable_path_says_what_it_needs(tmp_path: Path):
     refused(accelkit("build", "vllm", "--repository", tmp_path), "vllm", "GPU")
     assert not list(tmp_path.iterdir())

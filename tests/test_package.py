@@ -9,6 +9,8 @@ import sys
 import tokenize
 from pathlib import Path
 
+import pytest
+
 import accelkit
 
 PACKAGE = Path(accelkit.__file__).parent
@@ -76,6 +78,18 @@ def test_import_loads_no_framework():
         [sys.executable, "-S", "-c", code], check=True, capture_output=True, text=True, cwd=PACKAGE.parent
     ).stdout.split()
     assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_no_usage_data_is_sent_unless_the_user_wants_it(monkeypatch, before, after):
+    name = "ORT_DISABLE_TELEMETRY"
+    monkeypatch.delenv(name, raising=False)
+    if before:
+        monkeypatch.setenv(name, before)
+    code = f"import os, accelkit; print(os.environ['{name}'])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == after
+    )
 
 
 def code_lines(path: Path) -> int:

@@ -14,7 +14,7 @@ from accelkit.lessons.checking import check
 from accelkit.lessons.execution import OUT, keep, record, run
 from accelkit.lessons.form import format_all, lesson, metadata, names, outdated, read
 
-__all__ = ["check", "command", "exercise", "format_all", "keep", "listing", "names", "opening", "record", "run"]
+__all__ = ["check", "command", "exercise", "format_all", "keep", "listing", "names", "opening", "record", "run", "show"]
 
 
 def opening(name: str) -> str:
@@ -36,6 +36,16 @@ def exercise(number: int, *steps: tuple[bool, str]) -> bool:
     missing = next((hint for holds, hint in steps if not holds), None)
     print(f"Exercise {number}: {'solved' if missing is None else f'not yet. {missing}'}")
     return missing is None
+
+
+def show(text: str) -> None:
+    """Display text such as a table without breaking its lines: what is too wide for the page scrolls."""
+    from html import escape
+
+    from IPython.display import display
+
+    style = "white-space: pre; overflow-x: auto"
+    display({"text/plain": text, "text/html": f'<pre style="{style}">{escape(text)}</pre>'}, raw=True)
 
 
 def listing() -> list[dict[str, Any]]:

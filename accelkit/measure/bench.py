@@ -85,7 +85,7 @@ def text(line: Sequence[str]) -> str:
 def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Run:
     """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails.
 
-    A run that is too short for its requests (a busy machine) is made again, twice as long, up to twice.
+    A run that is too short for its requests (a busy machine) is made again, twice as long, up to four times.
     """
     from accelkit import toolchain
 
@@ -94,7 +94,7 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
     env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     env["LD_LIBRARY_PATH"] = ":".join([*map(str, tools.analyzer_libs), env.get("LD_LIBRARY_PATH", "")]).rstrip(":")
     output = ""
-    for length in (seconds, 2 * seconds, 4 * seconds):
+    for length in (seconds * 2**again for again in range(5)):
         with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
             export = Path(folder, "export.json")
             line = [str(tools.perf_analyzer), *command(name, url, load, data, length, export)[1:]]

@@ -83,19 +83,16 @@ class Unbuilt:
         """Return what the path needs and which of it is missing here."""
         missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
         missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
-        missing.append(f"the recipe {self._recipe()}")
-        return f"needs {self.NEEDS}; missing here: {', '.join(missing)}"
+        lacking = f"; missing here: {', '.join(missing)}" if missing else ""
+        return f"needs {self.NEEDS}{lacking}; and this version of the kit does not build it"
 
     def build(self, model: Model, directory: File) -> NoReturn:
         """Raise ConfigError: there is nothing to build with."""
-        raise ConfigError(f"path {self.NAME} cannot be built: it needs {self.NEEDS}, and the recipe {self._recipe()}")
+        raise ConfigError(f"path {self.NAME} needs {self.NEEDS}, and this version of the kit does not build it")
 
     def config(self, model: Model, **overrides: Any) -> NoReturn:
         """Raise ConfigError, as build does."""
         self.build(model, File())
-
-    def _recipe(self) -> str:
-        return f"accelkit/paths/{_module(self.NAME)}.py"
 
 
 def _module(name: str) -> str:

@@ -7,6 +7,7 @@ two JSON lines: {"pid"} after the start and {"exit", "tail"} at the end.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -139,6 +140,21 @@ def _finish(server: int, starter: int, grace: float) -> int | None:
         time.sleep(0.02)
 
 
+def _remove_leftovers(started: float) -> None:
+    """Remove the empty directories that Triton's Python backend has made since then and never removes itself.
+
+    They bear no server's name, so they stay while another tritonserver runs.
+    """
+    comms = (Path(f"/proc/{pid}/comm") for pid in _parents())
+    with contextlib.suppress(OSError):
+        if any(comm.read_text() == "tritonserver\n" for comm in comms if comm.exists()):
+            return
+        for directory in Path("/tmp").glob("python_env_??????"):
+            status = directory.stat()
+            if status.st_uid == os.getuid() and status.st_ctime >= started - 1:
+                directory.rmdir()
+
+
 def main() -> None:
     """Start what the argument says, watch it, and leave nothing of it behind."""
     job = json.loads(Path(sys.argv[1]).read_text())
@@ -147,6 +163,7 @@ def main() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
+    started = time.time()
     server = _start(job["command"], job["log"])
     _say({"pid": server})
     code, grace = _watch(server, job["starter"], wakeup)
@@ -158,6 +175,7 @@ def main() -> None:
     if job["cleanup"]:
         subprocess.run(job["cleanup"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     discard(Path(job["directory"]))
+    _remove_leftovers(started)
     _say({"exit": ended if code is None else code, "tail": tail})
 
 
