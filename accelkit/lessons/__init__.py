@@ -44,7 +44,7 @@ def show(text: str) -> None:
 
     from IPython.display import display
 
-    style = "white-space: pre; overflow-x: auto"
+    style = "white-space: pre; overflow-x: auto; font-size: 75%; line-height: 1.4"
     display({"text/plain": text, "text/html": f'<pre style="{style}">{escape(text)}</pre>'}, raw=True)
 
 
