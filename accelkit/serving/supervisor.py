@@ -22,6 +22,7 @@ from pathlib import Path
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
 _ORPHAN_GRACE = 2.0  # seconds that a server gets to end by itself after its starter died
 _STOP_GRACE = 10.0
+_LAST_WORDS = 0.5
 _TAIL_BYTES = 32_000
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -118,7 +119,7 @@ def _watch(server: int, starter: int, wakeup: int) -> tuple[int | None, float]:
 def _finish(server: int, starter: int, grace: float) -> int | None:
     """End the server and everything below this process; the server's exit code.
 
-    With grace the stubs may finalize; the server then has nothing left to do but to wait for its next look at them.
+    With grace the stubs may finalize; the server then only says so in its log and waits for its next look at them.
     A starter that is killed while it waits for a clean stop shortens the grace.
     """
     code, deadline = None, time.monotonic() + grace
@@ -131,7 +132,9 @@ def _finish(server: int, starter: int, grace: float) -> int | None:
             return code
         if os.getppid() != starter:
             deadline = min(deadline, time.monotonic() + _ORPHAN_GRACE)
-        if time.monotonic() >= deadline or server not in below or below == [server]:
+        if below == [server]:
+            deadline = min(deadline, time.monotonic() + _LAST_WORDS)
+        if time.monotonic() >= deadline or server not in below:
             for pid in below:
                 try:
                     os.kill(pid, signal.SIGKILL)
