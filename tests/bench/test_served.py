@@ -59,7 +59,7 @@ def test_serving_keeps_92_percent_of_the_in_process_throughput(server, model, da
 
 
 def test_dynamic_batching_brings_15_percent_at_8_clients_of_batch_1(server, model, data):
-    """Or, where the model itself gains less than 10 % by batches of 8 on this machine, at least what it gains."""
+    """The in-process rates say for a failure what batches of 8 bring the model itself on this machine."""
     before = server.statistics(NAME)
     load = Load(1, 8)
     candidates = [
@@ -70,5 +70,4 @@ def test_dynamic_batching_brings_15_percent_at_8_clients_of_batch_1(server, mode
     ]
     runs = bench.interleave(candidates, REPEATS)
     assert statistics.delta(before, server.statistics(NAME)).mean_batch > 2
-    gain = ratio(runs, "in process by 8", "in process by 1")
-    assert ratio(runs, "gathered", "one by one") >= (1.15 if gain >= 1.10 else max(gain, 1.05))
+    assert ratio(runs, "gathered", "one by one") >= 1.15
