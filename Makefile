@@ -10,10 +10,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make the virtual environment, once; afterwards this takes no time and no network
-	@tools/setup cpu,lessons
+	@tools/setup cpu,trees,lessons
 
 setup-test:
-	@tools/setup cpu,lessons,test
+	@tools/setup cpu,trees,lessons,test
 
 tour: setup ## run every lesson, compare the paths, write build/report/index.html
 	@$(BIN)/accelkit tour

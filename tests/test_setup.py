@@ -35,7 +35,7 @@ def checkout(tmp_path) -> Path:
     return tmp_path
 
 
-def run_setup(checkout: Path, extras: str = "cpu,lessons", python: str = "bin/mypython", **env: str):
+def run_setup(checkout: Path, extras: str = "cpu,trees,lessons", python: str = "bin/mypython", **env: str):
     clean = {name: value for name, value in os.environ.items() if name not in ("VENV", "PYTHON", "MAKEFLAGS")}
     return subprocess.run(
         ["tools/setup", extras], cwd=checkout, env={**clean, "PYTHON": python, **env}, capture_output=True, text=True
@@ -52,15 +52,15 @@ def test_first_run_installs_with_the_constraints_and_the_second_does_nothing(che
     minor = f"{sys.version_info.major}{sys.version_info.minor}"
     lines = (checkout / "calls").read_text().splitlines()
     assert len(lines) == 2 and all(f"--constraint constraints/py{minor}.txt" in line for line in lines)
-    assert "setuptools==" in lines[0] and "--editable .[cpu,lessons]" in lines[1]
+    assert "setuptools==" in lines[0] and "--editable .[cpu,trees,lessons]" in lines[1]
     second = run_setup(checkout)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "") and calls(checkout) == 2
 
 
 def test_a_larger_set_holds_the_smaller_and_not_the_other_way_round(checkout):
     run_setup(checkout)
-    assert run_setup(checkout, "cpu,lessons,test").returncode == 0 and calls(checkout) == 4
-    for extras in ("cpu,lessons,test", "cpu,lessons", "cpu"):
+    assert run_setup(checkout, "cpu,trees,lessons,test").returncode == 0 and calls(checkout) == 4
+    for extras in ("cpu,trees,lessons,test", "cpu,trees,lessons", "cpu,trees", "cpu"):
         assert run_setup(checkout, extras).returncode == 0
     assert calls(checkout) == 4
 
@@ -86,7 +86,7 @@ def test_a_cut_install_is_not_done_and_the_next_run_makes_it_anew(checkout):
 def test_an_environment_that_worked_keeps_working_when_adding_to_it_fails(checkout):
     run_setup(checkout)
     (checkout / "cut").touch()
-    assert run_setup(checkout, "cpu,lessons,test").returncode == 2
+    assert run_setup(checkout, "cpu,trees,lessons,test").returncode == 2
     count = calls(checkout)
     assert run_setup(checkout).returncode == 0 and calls(checkout) == count
 
