@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from accelkit.errors import AccelkitError, ConfigError
+
+if TYPE_CHECKING:
+    from accelkit.models import Model
 
 BUILD = Path("build")
 
@@ -86,15 +90,21 @@ def paths(as_json: bool) -> None:
     from accelkit import paths as module
 
     found = machine.probe()
-    rows = [
-        {"path": path.NAME, "backend": path.BACKEND, "needs": path.NEEDS, "unavailable": path.unavailable(found)}
+    rows: list[dict[str, Any]] = [
+        {
+            "path": path.NAME,
+            "backend": path.BACKEND,
+            "precisions": path.PRECISIONS,
+            "needs": path.NEEDS,
+            "unavailable": path.unavailable(found),
+        }
         for path in map(module.get, module.names())
     ]
     if as_json:
         return show(rows)
-    width = max(len(str(row["path"])) for row in rows)
+    width = max(len(row["path"]) for row in rows)
     for row in rows:
-        state = f"not here: {row['unavailable']}" if row["unavailable"] else "ready"
+        state = f"not here: {row['unavailable']}" if row["unavailable"] else f"ready: {', '.join(row['precisions'])}"
         click.echo(f"{row['path']:<{width}}  {state}")
 
 
@@ -155,7 +165,9 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
     from accelkit import models as model_table
     from accelkit import paths as path_table
 
-    built = path_table.place(path_table.get(path_name), model_table.get(model_name, variant), repository)
+    model = model_table.get(model_name, variant)
+    path, precision = path_table.one(path_name, model)
+    built = path_table.place(path, model, repository, precision)
     if as_json:
         files = [str(file) for file in built.files]
         return show({**vars(built), "directory": str(built.directory), "files": files})
@@ -180,16 +192,13 @@ def serve(repository: Path, mode: str, **ports: int | None) -> None:
     run(repository, mode=mode, echo=click.echo, **ports)
 
 
-def measure(
-    names: list[str] | None, model_name: str, variant: str | None, out: Path, as_json: bool, **load: Any
-) -> None:
-    """Compare the named paths, keep the results and print the rows."""
-    from accelkit import comparison, models, report
+def measure(models: Sequence[Model], names: list[str] | None, out: Path, as_json: bool, **load: Any) -> None:
+    """Compare the named paths of each model, keep the results and print the rows."""
+    from accelkit import comparison, report
     from accelkit.measure import bench as module
     from accelkit.measure import result
 
-    model = models.get(model_name, variant)
-    results = comparison.compare(model, names, load=module.Load(**load), out=out, progress=not as_json)
+    results = comparison.compare_all(models, names, load=module.Load(**load), out=out, progress=not as_json)
     result.write(out / "results.json", results)
     if as_json:
         return show([row.as_dict() for row in results])
@@ -202,20 +211,60 @@ def measure(
 @load_option
 @folder_option("--out", BUILD / "bench", "Folder for the result and the raw exports.")
 @json_option
-def bench(path_name: str, **options: Any) -> None:
-    """Prove one PATH right, then measure it with perf_analyzer against the baseline."""
-    measure(list(dict.fromkeys(["onnxruntime-cpu", path_name])), **options)
+def bench(path_name: str, model_name: str, variant: str | None, **options: Any) -> None:
+    """Prove one PATH (or PATH:PRECISION) right, then measure it with perf_analyzer against the baseline."""
+    from accelkit import models
+
+    measure([models.get(model_name, variant)], [path_name], **options)
 
 
 @cli.command()
-@click.option("--path", "names", multiple=True, help="Path to compare; repeat for several  [default: every path].")
-@model_option
+@click.argument("file", metavar="[MODEL.onnx]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), help="Samples for MODEL.onnx: an .npz, [N, ...] by input name."
+)
+@click.option("--shape", "shapes", multiple=True, help="Free dimensions of an input of MODEL.onnx, as NAME:128x3.")
+@click.option("--path", "names", multiple=True, help="PATH or PATH:PRECISION; repeat for several  [default: all].")
+@click.option("--model", "model_name", help="Model to use  [default: every model of the kit].")
+@variant_option
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")
 @json_option
-def compare(names: tuple[str, ...], **options: Any) -> None:
-    """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row."""
-    measure(list(names) or None, **options)
+def compare(
+    file: Path | None,
+    inputs: Path | None,
+    shapes: tuple[str, ...],
+    names: tuple[str, ...],
+    model_name: str | None,
+    variant: str | None,
+    **options: Any,
+) -> None:
+    """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row.
+
+    With an ONNX file of your own, its outputs on every path are held against those of the CPU in FP32.
+    """
+    from accelkit import models
+    from accelkit.models import onnx_file
+
+    if file is None and (inputs or shapes):
+        raise ConfigError("--inputs and --shape belong to an ONNX file of your own: name it")
+    if file is not None and (model_name or variant):
+        raise ConfigError(f"{file} is the model: leave --model and --variant out")
+    if variant and model_name is None:
+        raise ConfigError(f"--variant {variant} needs --model: say whose variant it is")
+    if file is not None:
+        chosen = [cast("Model", onnx_file.load(file, inputs, dict(map(_shape, shapes))))]
+    else:
+        chosen = [models.get(name, variant) for name in ([model_name] if model_name else models.names())]
+    measure(chosen, list(names) or None, **options)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return name and dimensions of NAME:128x3."""
+    name, _, dims = text.rpartition(":")
+    if not name or not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", dims):
+        raise ConfigError(f"--shape {text}: write it as NAME:128x3, without the batch")
+    return name, tuple(map(int, dims.split("x")))
 
 
 @cli.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,23 +17,23 @@ from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
 from accelkit.measure.bench import Candidate, Load
 from accelkit.measure.result import CONTROL, Result, write_raw
+from accelkit.models import batches, named
 from accelkit.models.files import digest
 from accelkit.serving import Server
 
 if TYPE_CHECKING:
     from accelkit.models import Model
 
-RAW = "raw.json.gz"
 AGAIN = f"{paths.BASELINE} {CONTROL}"
 PROFILED = 3
 
 
 @dataclass
 class Entry:
-    """What is known of one path so far."""
+    """What is known of one path in one precision so far."""
 
-    name: str
     path: paths.Path
+    precision: str
     served: str = ""
     status: str = "measured"
     reason: str | None = None
@@ -41,6 +41,11 @@ class Entry:
     parts: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What its row is called."""
+        return paths.label(self.path.NAME, self.precision)
 
     def end(self, status: str, reason: str) -> None:
         """Take the path out of the run."""
@@ -56,26 +61,22 @@ def compare(
     progress: bool = True,
     limits: Budget | None = None,
 ) -> list[Result]:
-    """Return one Result for every path named (None: all), the baseline always among them and first.
+    """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
     server, the order rotating, the baseline twice a repeat. A path that is not here, fails or is rejected has its
-    reason and no speed. The raw exports go to `out`/raw.json.gz, the inputs of the load to `out`/inputs.json.
+    reason and no speed. The raw exports go to `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
-    chosen = dict.fromkeys([paths.BASELINE, *(paths.names() if names is None else names)])
-    entries = [Entry(name, paths.get(name)) for name in chosen]
-    baseline = paths.get(paths.BASELINE).config(model)
-    if load.batch > baseline.max_batch_size:
-        raise ConfigError(
-            f"batch {load.batch} is more than {baseline.name} takes: give at most {baseline.max_batch_size}"
-        )
+    entries = _entries(model, names)
+    if load.batch > max(1, model.max_batch):
+        raise ConfigError(f"batch {load.batch} is more than {model.name} takes: give at most {max(1, model.max_batch)}")
     version = None
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")
         for entry in entries:
-            if reason := entry.path.unavailable(here):
+            if reason := entry.path.unavailable(here, model):
                 entry.end("unavailable", reason)
                 continue
             say(f"{entry.name}: building and proving")
@@ -89,10 +90,36 @@ def compare(
                         _prove(server, model, entry, load, limits, say)
                 runs = _measure(server, model, entries, load, out, limits, say)
             if runs:
-                _conclude(live, runs, load)
-                write_raw(out / RAW, load, runs)
+                raw = out / f"raw-{model.name}.json.gz"
+                _conclude(live, runs, load, raw.name)
+                write_raw(raw, load, runs)
     origin = where(version)
     return [_result(entry, model, origin) for entry in entries]
+
+
+def compare_all(models: Sequence[Model], names: Iterable[str] | None = None, **options: Any) -> list[Result]:
+    """Return the rows of `compare` for each model, one after the other; of paths named, those that the model can take."""
+    rows: list[Result] = []
+    for model in models:
+        rows += compare(model, names if names is None else _takes(model, names, models), **options)
+    return rows
+
+
+def _takes(model: Model, names: Iterable[str], models: Sequence[Model]) -> list[str]:
+    """The specs without those whose precision only other models can be had in."""
+    elsewhere = {precision for other in models for precision in other.precisions} - set(model.precisions)
+    return [spec for spec in names if spec.partition(":")[2] not in elsewhere]
+
+
+def _entries(model: Model, names: Iterable[str] | None) -> list[Entry]:
+    """Every path and precision once, the baseline first; of a path that is not here one row says so."""
+    here, found = machine.probe(), dict[str, Entry]()
+    for spec in [f"{paths.BASELINE}:fp32", *(paths.names() if names is None else names)]:
+        able = paths.chosen(spec, model)
+        for path, precision in able[:1] if able[0][0].unavailable(here, model) else able:
+            entry = Entry(path, precision)
+            found.setdefault(entry.name, entry)
+    return list(found.values())
 
 
 def _live(entries: Iterable[Entry]) -> list[Entry]:
@@ -110,21 +137,21 @@ def _guarded(entry: Entry) -> Iterator[None]:
 def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
-    config = path.config(model)
+    config = path.config(model, precision=entry.precision)
     entry.served = config.name
     entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
-    placed = paths.place(path, model, store)
+    placed = paths.place(path, model, store, entry.precision)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
-    inputs = model.samples("test", 4).inputs
+    inputs = next(batches(model, model.samples("test", 4).inputs, 4))
     with Server(store, models=[entry.served], profile=profile) as server:
         for _ in range(PROFILED):
-            server.infer(entry.served, {model.inputs[0].name: inputs})
+            server.infer(entry.served, named(model.inputs, inputs))
     try:
         found = evidence.READERS[path.EVIDENCE](profile)
     except MeasureError as error:
         return entry.end("rejected", str(error))
     entry.parts["evidence"] = found.as_dict()
-    entry.parts["precision"] = {"requested": path.PRECISION, "observed": found.observed}
+    entry.parts["precision"] = {"requested": entry.precision, "observed": found.observed}
 
 
 def _measure(
@@ -141,7 +168,7 @@ def _measure(
     runs: dict[str, list[bench.Run]] = {}
     broken: dict[str, str] = {}
     if base in able:
-        data = bench.inputs_file(model, out / "inputs.json")
+        data = bench.inputs_file(model, out / f"inputs-{model.name}.json")
         measures = {entry.name: bench.served(server, entry.served, load, data, entry.seconds) for entry in able}
         candidates = [Candidate(name, measure) for name, measure in measures.items()]
         candidates.insert(1, Candidate(AGAIN, measures[base.name]))
@@ -162,7 +189,7 @@ def _prove(
 ) -> None:
     entry.seconds, first = bench.seconds_for(server, entry.served, model, load, limits.window_s)
     entry.cost["first_inference_ms"] = round(first, 2)
-    verdict = parity.check(model, parity.served(server, entry.served, model), entry.path.PRECISION, limits.samples)
+    verdict = parity.check(model, parity.served(server, entry.served, model), entry.precision, limits.samples)
     entry.parts["parity"] = verdict.as_dict()
     entry.cost["memory_mb"] = memory_mb(server, entry.served)
     say(f"{entry.name}: parity {'passed' if verdict.passed else 'FAILED: ' + str(verdict.reason)}")
@@ -170,19 +197,19 @@ def _prove(
         entry.end("rejected", verdict.reason)
 
 
-def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load) -> None:
+def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load, raw: str) -> None:
     rates = {name: [run.throughput for run in made] for name, made in runs.items()}
     for entry in _live(live):
         other = AGAIN if entry.name == paths.BASELINE else entry.name
         verdict = compared.versus(paths.BASELINE, rates[paths.BASELINE], rates[AGAIN], rates[other])
         entry.parts |= {"speed": compared.speed(runs[entry.name], load), "versus": verdict.as_dict()}
-        entry.provenance["raw"] = RAW
+        entry.provenance["raw"] = raw
 
 
 def _result(entry: Entry, model: Model, origin: dict[str, Any]) -> Result:
-    parts = {"precision": {"requested": entry.path.PRECISION, "observed": None}, **entry.parts}
+    parts = {"precision": {"requested": entry.precision, "observed": None}, **entry.parts}
     return Result(
-        model.name, model.variant, entry.name, entry.status, entry.reason,
+        model.name, model.variant, entry.path.NAME, entry.status, entry.reason,
         cost=entry.cost or None, why=_why(entry), where=origin, provenance=entry.provenance, **parts,
     )  # fmt: skip
 
@@ -190,7 +217,7 @@ def _result(entry: Entry, model: Model, origin: dict[str, Any]) -> Result:
 def _why(entry: Entry) -> str | None:
     """Cause, evidence and next command of a row that is rejected or slower."""
     nodes = ", ".join(f"{count} {kind}" for kind, count in entry.parts.get("evidence", {}).get("nodes", {}).items())
-    proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit bench {entry.name} --batch 1"
+    proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit bench {entry.path.NAME}:{entry.precision} --batch 1"
     if entry.status == "rejected":
         return f"{entry.reason}; {proof}"
     versus = entry.parts.get("versus", {})

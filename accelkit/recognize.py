@@ -25,12 +25,12 @@ def recognize(
     from accelkit.serving import Server
 
     model = models.get("text_recognition", variant)
-    path = paths.get(path_name)
+    path, precision = paths.one(path_name, model)
     inputs = model.preprocess([model.open(image) for image in images])
     with tempfile.TemporaryDirectory(prefix="accelkit-") as folder:
-        name = path.config(model).name
+        name = path.config(model, precision=precision).name
         if url is None:
-            paths.place(path, model, Path(folder))
+            paths.place(path, model, Path(folder), precision)
         mode = "remote" if url else "embedded"
         with Server(Path(folder), mode=mode, url=url, models=[name], http_port=http_port) as server:
             batch = max(1, int(server.config(name)["max_batch_size"]))

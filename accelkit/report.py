@@ -49,14 +49,18 @@ def _parity(result: Result) -> str:
 
 def _accuracy(result: Result) -> str:
     found = result.parity or {}
-    return "-" if found.get("value") is None else f"{100 * found['value']:.1f} %"
+    if found.get("value") is None:
+        return "unknown" if found and found["max_abs"] is not None else "-"
+    return (
+        f"{100 * found['value']:.1f} %" if "accuracy" in found["metric"] else f"{found['value']:.4f} {found['metric']}"
+    )
 
 
 def _versus(result: Result) -> str:
     found = result.versus
     if not found:
         return "-"
-    if found["path"] == result.path:
+    if found["path"] == result.label:
         return f"is the baseline, A/A {found['ratio']:.2f}x"
     low, high = found["interval"]
     return f"{found['verdict']} {found['ratio']:.2f}x [{low:.2f}-{high:.2f}]"
@@ -70,7 +74,7 @@ def cells(result: Result) -> tuple[str, ...]:
     costs = [_number(cost.get("build_s"), 2), _number(cost.get("size_mb"))]
     status = f"{result.status}, recorded" if result.recorded else result.status
     return (
-        result.path, status, _precision(result), _parity(result), _accuracy(result), _number(speed.get("throughput")), span,
+        result.label, status, _precision(result), _parity(result), _accuracy(result), _number(speed.get("throughput")), span,
         _versus(result), *figures, *costs,
     )  # fmt: skip
 
@@ -84,9 +88,11 @@ def _machine(result: Result) -> str:
 def notes(results: Sequence[Result]) -> list[str]:
     """Return what a reader has to know beside the table: noise, reasons, doubtful rows, origin of recorded ones."""
     found = []
+    several = len(groups(results)) > 1
     for result in results:
-        name, versus, speed = result.path, result.versus or {}, result.speed or {}
-        if versus.get("path") == name:
+        name = f"{result.model} {result.label}" if several else result.label
+        versus, speed = result.versus or {}, result.speed or {}
+        if versus.get("path") == result.label:
             noise = (
                 f"noise: the baseline differs from itself by up to {100 * versus['noise']:.1f} %; less is no difference"
             )
@@ -104,6 +110,26 @@ def notes(results: Sequence[Result]) -> list[str]:
     return found
 
 
+def groups(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Return the results by "model variant", in their order."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(f"{result.model} {result.variant}", []).append(result)
+    return found
+
+
+def absent(results: Sequence[Result]) -> dict[str, str]:
+    """Return the reason of each path that is not here; one that only some models cannot take names the model."""
+    some = {result.path for result in results if result.status != "unavailable"}
+    found: dict[str, str] = {}
+    for result in results:
+        if result.status == "unavailable":
+            found.setdefault(
+                f"{result.path}, {result.model}" if result.path in some else result.path, result.reason or ""
+            )
+    return found
+
+
 def _heading(results: Sequence[Result]) -> tuple[str, str]:
     first = next((result for result in results if not result.recorded), results[0])
     load = "nothing measured"
@@ -111,7 +137,7 @@ def _heading(results: Sequence[Result]) -> tuple[str, str]:
         load = (
             f"batch {speed['batch']}, {speed['concurrency']} clients, {speed['protocol']}, {speed['repeats']} repeats"
         )
-    return f"{first.model} {first.variant}: {load}", _machine(first)
+    return f"{' and '.join(groups(results))}: {load}", _machine(first)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -119,21 +145,30 @@ def table(results: Sequence[Result]) -> str:
     if not results:
         return "no results"
     title, origin = _heading(results)
-    rows = [cells(result) for result in results if result.status != "unavailable"]
+    parts = {
+        name: [cells(result) for result in made if result.status != "unavailable"]
+        for name, made in groups(results).items()
+    }
+    rows = [row for made in parts.values() for row in made]
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    lines = [title, origin, ""]
-    for row in (HEAD, ["-" * width for width in widths], *rows):
+
+    def line(row: Sequence[str]) -> str:
         columns = enumerate(zip(row, widths, strict=True))
-        padded = (cell.rjust(width) if column in RIGHT else cell.ljust(width) for column, (cell, width) in columns)
-        lines.append("  ".join(padded).rstrip())
+        return "  ".join(
+            cell.rjust(width) if column in RIGHT else cell.ljust(width) for column, (cell, width) in columns
+        ).rstrip()
+
+    lines = [title, origin, "", line(HEAD), line(["-" * width for width in widths])]
+    for name, made in parts.items():
+        lines += [f"{name}:"] if len(parts) > 1 and made else []
+        lines += map(line, made)
     if found := notes(results):
-        lines += ["", *(line for note in found for line in textwrap.wrap(note, WIDTH, subsequent_indent="  "))]
-    if away := [result for result in results if result.status == "unavailable"]:
-        width = max(len(result.path) for result in away)
+        lines += ["", *(part for note in found for part in textwrap.wrap(note, WIDTH, subsequent_indent="  "))]
+    if away := absent(results):
+        width = max(map(len, away))
         lines += ["", "not available here:"]
-        for result in away:
-            reason = f"  {result.path:<{width}}  {result.reason}"
-            lines += textwrap.wrap(reason, WIDTH, subsequent_indent=" " * (width + 4))
+        for path, reason in away.items():
+            lines += textwrap.wrap(f"  {path:<{width}}  {reason}", WIDTH, subsequent_indent=" " * (width + 4))
     return "\n".join(lines)
 
 
@@ -168,7 +203,7 @@ def chart(rows: Sequence[tuple[str, float, float, float]], title: str, bars: boo
 
 
 def _takeaway(results: Sequence[Result]) -> str:
-    measured = [(result.path, found) for result in results if (found := result.versus)]
+    measured = [(result.label, found) for result in results if (found := result.versus)]
     faster = [(path, found) for path, found in measured if found["verdict"] == "faster"]
     if faster:
         path, found = max(faster, key=lambda row: row[1]["ratio"])
@@ -181,6 +216,18 @@ def _takeaway(results: Sequence[Result]) -> str:
     return baseline if measured else "Nothing was measured in this run."
 
 
+def _charts(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the two plots of one model's measured rows, and the rows for the tables beside them."""
+    speeds = [(result.label, result.speed) for result in results if result.speed]
+    rates = [(path, speed["throughput"], *speed["interval"]) for path, speed in speeds]
+    delays = [(path, speed["p50_ms"], speed["p50_ms"], speed["p99_ms"]) for path, speed in speeds]
+    return {
+        "speeds": speeds,
+        "throughput": chart(rates, "Throughput with 95 % interval"),
+        "latency": chart(delays, "Latency: median, and range up to the 99th percentile", bars=False),
+    }
+
+
 def html(results: Sequence[Result], summary: Mapping[str, Any] | None, out: Path) -> Path:
     """Write one HTML page without outside resources, every plot with a table of the same figures; return its path.
 
@@ -190,23 +237,19 @@ def html(results: Sequence[Result], summary: Mapping[str, Any] | None, out: Path
         import jinja2
     except ImportError:
         raise MissingPackage("jinja2", "lessons", "the HTML report") from None
-    speeds = [(result.path, result.speed, result.versus) for result in results if result.speed]
     template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
     title, origin = _heading(results) if results else ("no results", "")
     command = next(
         (text(row.provenance["command"]) for row in results if row.speed and "command" in row.provenance), ""
     )
-    charts = {}
-    if speeds:
-        rates = [(path, speed["throughput"], *speed["interval"]) for path, speed, _ in speeds]
-        delays = [(path, speed["p50_ms"], speed["p50_ms"], speed["p99_ms"]) for path, speed, _ in speeds]
-        charts["throughput"] = chart(rates, "Throughput with 95 % interval")
-        charts["latency"] = chart(delays, "Latency: median, and range up to the 99th percentile", bars=False)
+    parts = groups(results)
+    charts = {name: _charts(made) for name, made in parts.items() if any(row.speed for row in made)}
     out.parent.mkdir(parents=True, exist_ok=True)
     content = page.render(
-        title=title, origin=origin, takeaway=_takeaway(results), head=HEAD, right=RIGHT, results=results, cells=cells, notes=notes(results),
-        charts=charts, speeds=speeds, number=_number, lessons=(summary or {}).get("lessons", []), command=command,
+        title=title, origin=origin, takeaways={name: _takeaway(made) for name, made in parts.items()}, head=HEAD, right=RIGHT,
+        groups=parts, results=results, cells=cells, notes=notes(results), absent=absent(results), charts=charts, number=_number,
+        lessons=(summary or {}).get("lessons", []), command=command,
     )  # fmt: skip
     out.write_text(content, encoding="utf-8")
     return out

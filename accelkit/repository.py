@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 FILE = "config.pbtxt"
 PLATFORMS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch"}
 TYPES = {
+    "float64": "TYPE_FP64",
     "float32": "TYPE_FP32",
     "float16": "TYPE_FP16",
-    "int32": "TYPE_INT32",
-    "int64": "TYPE_INT64",
+    "bool": "TYPE_BOOL",
     "object": "TYPE_STRING",
 }
+TYPES |= {f"{kind}int{bits}": f"TYPE_{kind}INT{bits}".upper() for kind in ("", "u") for bits in (8, 16, 32, 64)}
 GRAPH_LEVELS = {-1: "basic", 0: "all", 1: "extended", 2: "none"}
 
 

@@ -11,7 +11,7 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     """Run the tour, writing under `out`; 0 when every lesson passed and no path failed, else 1."""
     from accelkit import doctor, lessons, machine, models, report, toolchain
     from accelkit.budget import budget
-    from accelkit.comparison import compare
+    from accelkit.comparison import compare_all
     from accelkit.measure import result
 
     budget()
@@ -22,10 +22,11 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     for check in doctor.checks(found):
         if check.state != "ok":
             echo(f"{check.state}: {check.name}: {check.detail}. {check.fix}")
-    model = models.get()
-    echo(f"model: {model.name} {model.variant}, {model.onnx()}")
+    served = [models.get(name) for name in models.names()]
+    for model in served:
+        echo(f"model: {model.name} {model.variant}, {model.onnx()}")
     summary = lessons.run(lessons.names(), out=out / "tour")
-    results = compare(model, out=out / "compare")
+    results = compare_all(served, out=out / "compare")
     result.write(out / "compare" / "results.json", results)
     page = report.html(results, summary, out / "report" / "index.html")
     echo("")

@@ -20,7 +20,7 @@ LIMITS = Budget("test", 48, 2, 0.6)
 def variation(name, change):
     """Make a path that builds the baseline's file and then changes it by `change(bytes) -> bytes`."""
 
-    def build(model, directory):
+    def build(model, directory, precision="fp32"):
         file = directory / "model.onnx"
         file.write_bytes(change(model.onnx()))
         return paths.Built({"model.onnx": file}, 0.1, 1.0)
@@ -30,7 +30,8 @@ def variation(name, change):
 
     made = types.ModuleType(f"accelkit.paths.{name}")
     made.__dict__.update(
-        vars(onnxruntime_cpu) | {"NAME": name, "build": build, "config": config, "__name__": made.__name__}
+        vars(onnxruntime_cpu)
+        | {"NAME": name, "PRECISIONS": ("fp32",), "build": build, "config": config, "__name__": made.__name__}
     )
     return made
 
@@ -189,9 +190,11 @@ def test_a_slower_path_says_why_and_what_next(monkeypatch, tmp_path, timed):
     base, lame, dead = rows
     assert base.versus["verdict"] == "no difference" and lame.versus["verdict"] == "slower"
     assert lame.versus["ratio"] == pytest.approx(0.5, rel=1e-3)
-    assert "0.50 times the baseline" in lame.why and "1 CPU float32" in lame.why and "accelkit bench lame" in lame.why
+    assert (
+        "0.50 times the baseline" in lame.why and "1 CPU float32" in lame.why and "accelkit bench lame:fp32" in lame.why
+    )
     assert (dead.status, dead.reason) == ("failed", "perf_analyzer cannot measure model dead")
-    assert recompute(lame, tmp_path / "raw.json.gz") == (lame.speed, lame.versus)
+    assert recompute(lame, tmp_path / "raw-text_recognition.json.gz") == (lame.speed, lame.versus)
 
 
 def test_without_a_baseline_nobody_gets_a_number(monkeypatch, tmp_path, timed):
@@ -208,7 +211,7 @@ def test_without_a_baseline_nobody_gets_a_number(monkeypatch, tmp_path, timed):
     stub(monkeypatch, measure)
     rows = comparison.compare(models.get(), ["lame"], out=tmp_path, progress=False, limits=LIMITS)
     assert [row.status for row in rows] == ["failed", "failed"] and "the server is gone" in rows[1].reason
-    assert not (tmp_path / "raw.json.gz").exists()
+    assert not (tmp_path / "raw-text_recognition.json.gz").exists()
 
 
 def test_a_baseline_that_cannot_be_built_is_the_reason_of_the_others(monkeypatch, tmp_path, timed):

@@ -60,8 +60,9 @@ def test_the_table_is_aligned_and_complete():
     head = row(text, "path")
     for name in report.HEAD:
         assert name in head
-    assert row(text, "openvino").split()[:8] == [
+    assert row(text, "openvino").split()[:9] == [
         "openvino",
+        "int8",
         "measured",
         "int8",
         "passed",
@@ -92,7 +93,7 @@ def test_noise_doubt_and_origin_are_said():
     recorded = dataclasses.replace(FAST, path="tensorrt", recorded=True, where={**WHERE, "machine": {"line": "H200"}})
     found = "\n".join(report.notes([BASE, slack, recorded]))
     assert "differs from itself by up to 2.1 %" in found and "Little's law is off by -20 %" in found
-    assert "tensorrt: recorded, not measured here: H200; Triton 2.51.0 (embedded); 2026-11-23" in found
+    assert "tensorrt int8: recorded, not measured here: H200; Triton 2.51.0 (embedded); 2026-11-23" in found
     assert "measured, recorded" in report.table([BASE, recorded])
 
 
@@ -149,7 +150,7 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(tmp_path):
     assert not re.search(r"https?://|@import|url\(", text)
     assert "prefers-color-scheme: dark" in text and "&lt;too far&gt;" in text and "&lt;oops&gt;" in text
     for fact in (
-        "openvino is the fastest path",
+        "openvino int8 is the fastest path",
         "3.41 times",
         "needs an NVIDIA GPU",
         "39 nodes CPUExecutionProvider",

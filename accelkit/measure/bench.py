@@ -10,15 +10,18 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import MeasureError
 from accelkit.measure.timing import Run, TooShort, rows
+from accelkit.models import batches, named
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from accelkit.models import Model
     from accelkit.serving import Server
 
@@ -50,11 +53,16 @@ class Candidate:
 
 def inputs_file(model: Model, path: Path, count: int = 64) -> Path:
     """Write the model's first test inputs for --input-data (JSON, base64, one row each) and return the path."""
-    spec, inputs = model.inputs[0], model.samples("test", count).inputs
-    data = [{spec.name: {"b64": base64.b64encode(row.tobytes()).decode(), "shape": list(spec.dims)}} for row in inputs]
+    arrays = named(model.inputs, model.samples("test", count).inputs)
+    rows = zip(*([(name, row) for row in array] for name, array in arrays.items()))
+    data = [{name: {"b64": _base64(value), "shape": list(value.shape)} for name, value in row} for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"data": data}))
     return path
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(array.tobytes()).decode()
 
 
 def command(
@@ -137,11 +145,11 @@ def _slim(content: bytes, name: str) -> dict[str, Any]:
 
 def seconds_for(server: Server, name: str, model: Model, load: Load, window: float) -> tuple[float, float]:
     """Warm a served model up and return (seconds to measure it for, milliseconds of its first request)."""
-    batch = model.samples("test", load.batch).inputs
+    batch = next(batches(model, model.samples("test", load.batch).inputs, load.batch))
     taken = []
     for _ in range(4):
         started = time.perf_counter()
-        server.infer(name, {model.inputs[0].name: batch})
+        server.infer(name, named(model.inputs, batch))
         taken.append(time.perf_counter() - started)
     return max(window, min(LEAST * min(taken), LONGER * window)), taken[0] * 1e3
 
@@ -162,15 +170,15 @@ def inprocess(model: Model, threads: int | None, batch: int, seconds: float) -> 
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(model.onnx(), options, providers=["CPUExecutionProvider"])
     inputs, name = model.samples("test", max(batch, 64)).inputs, model.inputs[0].name
-    if len(inputs) < batch:
-        raise MeasureError(f"a batch of {batch} is more than the {len(inputs)} samples of model {model.name}")
-    batches = [inputs[start : start + batch] for start in range(0, len(inputs) - batch + 1, batch)]
+    if isinstance(inputs, Mapping) or len(inputs) < batch:
+        raise MeasureError(f"model {model.name} has no {batch} samples of one input to measure in process")
+    parts = [inputs[start : start + batch] for start in range(0, len(inputs) - batch + 1, batch)]
 
     def measure() -> Run:
         requests: list[dict[str, Any]] = []
         end = time.time_ns() + int(seconds * 1e9)
         while (started := time.time_ns()) < end:
-            session.run(None, {name: batches[len(requests) % len(batches)]})
+            session.run(None, {name: parts[len(requests) % len(parts)]})
             requests.append({"timestamp": started, "response_timestamps": [time.time_ns()]})
         experiment = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
         return rows({"experiments": [experiment], "service_kind": "in-process"}, batch)[0]

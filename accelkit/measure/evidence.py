@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from accelkit.errors import MeasureError
 
 PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8", "double": "fp64"}
+IMPLEMENTED = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 NUMPY = {"float": "float32", "double": "float64"}
-CONVERSIONS = ("Cast", "QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput", "Memcpy")
+CONVERSIONS = ("Cast", "QuantizeLinear", "DequantizeLinear", "Reorder", "Memcpy", "Convert", "FakeQuantize")
+OPENVINO = "OpenVINOExecutionProvider"
 MINOR = 0.05
 
 
@@ -36,22 +38,40 @@ def _element(arguments: dict[str, Any]) -> str:
     return next((kind for tensor in tensors for kind in tensor), "unknown")
 
 
+def implemented(implementation: str) -> str:
+    """Return the precision in the name of an OpenVINO kernel, such as int8 in "jit_avx2_I8"."""
+    element = implementation.rpartition("_")[2].lower()
+    return IMPLEMENTED.get(element, element)
+
+
 def read(events: list[dict[str, Any]]) -> tuple[dict[str, int], Counter[str]]:
     """Return nodes by "provider element type" and microseconds by precision from the events of an ONNX Runtime profile.
 
-    Conversions count as nodes but not as compute time: Q/DQ pairs around a float convolution do not make it INT8.
+    Conversions count as nodes but not as compute time: Q/DQ pairs around a float convolution do not make it INT8. A
+    subgraph that OpenVINO took is one node whose element types are those at its border: what it is made of are the layers
+    that OpenVINO reports, and without a report its precision is "unseen".
     """
     kinds: dict[tuple[str, str], str] = {}
     spent: Counter[str] = Counter()
+    reported = {event["args"].get("parent_ort_event_name") for event in events if event.get("cat") == "Kernel"}
     for event in events:
-        if event.get("cat") != "Node" or not event.get("name", "").endswith("_kernel_time"):
+        name, arguments = event.get("name", ""), event.get("args", {})
+        if event.get("cat") == "Kernel":
+            precision, operator = implemented(arguments.get("ov_exec_type", "")), arguments.get("ov_node_type", "")
+            kinds[arguments.get("parent_ort_event_name", ""), name] = f"OpenVINO layer {precision}"
+        elif event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            element, operator = _element(arguments), arguments.get("op_name", "")
+            precision = PRECISIONS.get(element, element)
+            kind = f"{arguments.get('provider')} {NUMPY.get(element, element)}"
+            if arguments.get("provider") == OPENVINO:
+                kind, precision = f"{OPENVINO} subgraph", "unseen"
+            kinds[arguments.get("node_index", ""), name] = kind
+            if name in reported:
+                continue
+        else:
             continue
-        arguments = event.get("args", {})
-        element = _element(arguments)
-        kind = f"{arguments.get('provider')} {NUMPY.get(element, element)}"
-        kinds[arguments.get("node_index", ""), event["name"]] = kind
-        if not arguments.get("op_name", "").startswith(CONVERSIONS):
-            spent[PRECISIONS.get(element, element)] += event.get("dur", 0)
+        if not operator.startswith(CONVERSIONS):
+            spent[precision] += event.get("dur", 0)
     return dict(Counter(kinds.values()).most_common()), spent
 
 
@@ -78,4 +98,21 @@ def from_profiles(directory: Path) -> Evidence:
     return Evidence("ONNX Runtime profile of the served sessions", nodes, "+".join(bulk), shares)
 
 
-READERS: dict[str, Callable[[Path], Evidence]] = {"onnxruntime": from_profiles}
+def from_openvino_profiles(directory: Path) -> Evidence:
+    """Read the profiles as from_profiles does; MeasureError also when no node ran on OpenVINO.
+
+    How many nodes of the graph OpenVINO took stands in the sessions' own notes beside the profiles.
+    """
+    found = from_profiles(directory)
+    if not found.nodes.get(f"{OPENVINO} subgraph"):
+        ran = ", ".join(f"{count} {kind}" for kind, count in found.nodes.items())
+        raise MeasureError(f"no node ran on OpenVINO, every one fell back: {ran}")
+    notes = [json.loads(file.read_text()).get("assigned", {}) for file in sorted(directory.rglob("*.session"))]
+    taken, every = max(((note.get(OPENVINO, 0), sum(note.values())) for note in notes), default=(0, 0))
+    return replace(found, how=f"{found.how}; OpenVINO took {taken} of {every} nodes of the graph")
+
+
+READERS: dict[str, Callable[[Path], Evidence]] = {
+    "onnxruntime": from_profiles,
+    "onnxruntime-openvino": from_openvino_profiles,
+}

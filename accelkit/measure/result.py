@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from accelkit import paths
 from accelkit.errors import MeasureError
 from accelkit.measure import bench, compared
 
@@ -59,6 +60,11 @@ class Result:
             raise MeasureError(f"result of {self.path}: {self.status}, so it must not hold a speed")
         if self.status != "measured" and not self.reason:
             raise MeasureError(f"result of {self.path}: {self.status} without a reason")
+
+    @property
+    def label(self) -> str:
+        """What the row is called in tables: the path, with the precision asked for where that is not fp32."""
+        return paths.label(self.path, self.precision.get("requested"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -111,9 +117,9 @@ def recompute(result: Result, raw: Path) -> tuple[dict[str, Any], dict[str, Any]
         made = {name: [bench.rows(one, load.batch)[0] for one in exports] for name, exports in content["runs"].items()}
         base = (result.versus or {})["path"]
         again = f"{base} {CONTROL}"
-        parts = [made[name] for name in (base, again, again if result.path == base else result.path)]
-        mine = made[result.path]
+        parts = [made[name] for name in (base, again, again if result.label == base else result.label)]
+        mine = made[result.label]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
-        raise MeasureError(f"{raw}: does not hold the raw exports of {result.path}: {error!r}") from None
+        raise MeasureError(f"{raw}: does not hold the raw exports of {result.label}: {error!r}") from None
     rates = [[run.throughput for run in part] for part in parts]
     return compared.speed(mine, load), compared.versus(base, *rates).as_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,11 +27,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Samples:
-    """Preprocessed inputs float32 [N, ...], the labels that outputs are scored against, and the texts as drawn."""
+    """Inputs [N, ...] by name, or the one input's alone; the labels that outputs are scored against; the texts as drawn."""
 
-    inputs: np.ndarray
-    labels: tuple[str, ...]
-    texts: tuple[str, ...]
+    inputs: Any
+    labels: tuple[Any, ...]
+    texts: tuple[str, ...] = ()
 
 
 class Model(Protocol):
@@ -39,9 +39,16 @@ class Model(Protocol):
 
     name: str
     variant: str
+    kind: str
+    """network or forest."""
+    precisions: tuple[str, ...]
+    """What the model can be had in; the first is fp32."""
+    max_batch: int
+    """The largest batch that its configs offer; 0 when its tensors have no batch dimension."""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    metric: str
+    metric: str | None
+    """Name of the task metric; None when the task is unknown."""
     code_hash: str
     """Hash of the weights and of the code that turns them into a graph and pictures into inputs."""
 
@@ -63,8 +70,13 @@ class Model(Protocol):
     def preprocess(self, images: Any) -> np.ndarray:
         """Model inputs [N, ...] from one picture or a sequence of pictures."""
 
-    def reference(self, split: str = "test", limit: int | None = None) -> np.ndarray:
-        """CPU FP32 ONNX Runtime outputs for the samples of a split, cached on disk."""
+    def reference(self, split: str = "test", limit: int | None = None) -> np.ndarray | Mapping[str, np.ndarray]:
+        """The right outputs for the samples of a split (CPU FP32, cached on disk), by name or the first output's alone."""
+
+
+def named(tensors: Sequence[Tensor], arrays: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Arrays by tensor name; an array alone is the first tensor's."""
+    return arrays if isinstance(arrays, Mapping) else {tensors[0].name: arrays}
 
 
 def names() -> dict[str, tuple[str, ...]]:
@@ -77,3 +89,11 @@ def get(name: str = "text_recognition", variant: str | None = None) -> Model:
     if name not in MODELS:
         raise ModelError(f"no model {name!r}: the kit has {', '.join(MODELS)}")
     return import_module(f"accelkit.models.{name}").get(variant)
+
+
+def batches(model: Model, inputs: np.ndarray | Mapping[str, np.ndarray], size: int) -> Iterator[Any]:
+    """The inputs in parts of at most `size` samples; a model without a batch dimension gets them one by one, without it."""
+    count = len(next(iter(named(model.inputs, inputs).values())))
+    for start in range(0, count, size if model.max_batch else 1):
+        part = slice(start, start + size) if model.max_batch else start
+        yield {name: array[part] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]

@@ -6,6 +6,7 @@ A path is a module of this package, adding one is adding a file; planned.toml sa
 from __future__ import annotations
 
 import importlib
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,18 +53,19 @@ class Path(Protocol):
     NAME: str
     BACKEND: str
     NEEDS: str
-    PRECISION: str
+    PRECISIONS: tuple[str, ...]
+    """What it can build a model in; the first is fp32."""
     __file__: str
     EVIDENCE: str
     """Name of the reader in accelkit.measure.evidence.READERS."""
 
-    def unavailable(self, machine: Machine) -> str | None:
-        """Return one line that says what is missing on this machine, or None."""
+    def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
+        """Return one line that says what is missing on this machine, or why it takes no model of this kind, or None."""
 
-    def build(self, model: Model, directory: File) -> Built:
+    def build(self, model: Model, directory: File, precision: str = "fp32") -> Built:
         """Build the model's files; what is made is made in `directory`."""
 
-    def config(self, model: Model, **overrides: Any) -> ModelConfig:
+    def config(self, model: Model, *, precision: str = "fp32", **overrides: Any) -> ModelConfig:
         """Return the config to serve the built model with."""
 
 
@@ -76,21 +78,21 @@ class Unbuilt:
     NEEDS: str
     gpu: bool
     packages: list[str]
-    PRECISION: str = "fp32"
+    PRECISIONS: tuple[str, ...] = ("fp32",)
     EVIDENCE: str = "none"
 
-    def unavailable(self, machine: Machine) -> str | None:
+    def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
         """Return what the path needs and which of it is missing here."""
         missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
         missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
         lacking = f"; missing here: {', '.join(missing)}" if missing else ""
         return f"needs {self.NEEDS}{lacking}; and this version of the kit does not build it"
 
-    def build(self, model: Model, directory: File) -> NoReturn:
+    def build(self, model: Model, directory: File, precision: str = "fp32") -> NoReturn:
         """Raise ConfigError: there is nothing to build with."""
         raise ConfigError(f"path {self.NAME} needs {self.NEEDS}, and this version of the kit does not build it")
 
-    def config(self, model: Model, **overrides: Any) -> NoReturn:
+    def config(self, model: Model, *, precision: str = "fp32", **overrides: Any) -> NoReturn:
         """Raise ConfigError, as build does."""
         self.build(model, File())
 
@@ -117,14 +119,43 @@ def get(name: str) -> Path:
     return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
 
 
-def place(path: Path, model: Model, repository: File, **overrides: Any) -> Placed:
+def label(name: str, precision: str | None) -> str:
+    """Return what a path in a precision is called in tables: its name alone for fp32."""
+    return name if precision in ("fp32", None) else f"{name} {precision}"
+
+
+def served_name(model: Model, name: str, precision: str = "fp32") -> str:
+    """Return the name that a model bears in a repository when a path serves it in a precision."""
+    return re.sub(r"[^0-9A-Za-z]+", "_", f"{model.name}_{label(name, precision)}")
+
+
+def chosen(spec: str, model: Model) -> list[tuple[Path, str]]:
+    """Return path and precision of a spec, PATH:PRECISION; PATH alone is every precision that it can build the model in.
+
+    ConfigError names what there is.
+    """
+    name, _, precision = spec.partition(":")
+    path = get(name)
+    able = [known for known in path.PRECISIONS if known in model.precisions]
+    if precision and precision not in able:
+        raise ConfigError(f"path {name} has {model.name} in {', '.join(able)}, not in {precision!r}")
+    return [(path, known) for known in able if precision in ("", known)]
+
+
+def one(spec: str, model: Model) -> tuple[Path, str]:
+    """Return path and precision of a spec; PATH alone is its fp32."""
+    return chosen(spec, model)[0]
+
+
+def place(path: Path, model: Model, repository: File, precision: str = "fp32", **overrides: Any) -> Placed:
     """Build a model for a path and put it into a repository; ConfigError if the path is unavailable here."""
     from accelkit import machine
 
-    if reason := path.unavailable(machine.probe()):
+    if reason := path.unavailable(machine.probe(), model):
         raise ConfigError(f"path {path.NAME} is unavailable: {reason}")
+    config = path.config(model, precision=precision, **overrides)
     with tempfile.TemporaryDirectory(prefix="accelkit-build-") as scratch:
-        built = path.build(model, File(scratch))
-        directory = repositories.add(repository, path.config(model, **overrides), built.files)
+        built = path.build(model, File(scratch), precision)
+        directory = repositories.add(repository, config, built.files)
     files = tuple(directory / "1" / name for name in built.files)
     return Placed(directory, files, built.seconds, built.size_mb)

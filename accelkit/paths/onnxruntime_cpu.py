@@ -1,4 +1,4 @@
-"""The baseline: the ONNX file as it is, on ONNX Runtime's CPU provider in FP32."""
+"""The baseline: the ONNX file as it is, on ONNX Runtime's CPU provider; in INT8 a file with Q/DQ nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelkit import repository
-from accelkit.paths import Built
+from accelkit.paths import Built, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -19,29 +19,35 @@ if TYPE_CHECKING:
 NAME = "onnxruntime-cpu"
 BACKEND = "onnxruntime"
 NEEDS = "a CPU and the package onnxruntime"
-PRECISION = "fp32"
+PRECISIONS = ("fp32", "int8")
 EVIDENCE = "onnxruntime"
 
 
-def unavailable(machine: Machine) -> str | None:
+def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing: the package onnxruntime, in any of its builds."""
     if any(name in machine.runtimes for name in ("onnxruntime", "onnxruntime-gpu")):
         return None
     return f"needs {NEEDS}; missing here: pip install 'accelkit[cpu]'"
 
 
-def build(model: Model, directory: Path) -> Built:
+def build(model: Model, directory: Path, precision: str = "fp32") -> Built:
     """Return the model's ONNX file, made if it is not in the cache; nothing is built in `directory`."""
     started = time.perf_counter()
-    file = model.onnx()
+    if precision == "int8":
+        from accelkit.models import quantize
+
+        file = quantize.int8_onnx(model)
+    else:
+        file = model.onnx()
     return Built({"model.onnx": file}, time.perf_counter() - started, file.stat().st_size / 1e6)
 
 
 def config(
     model: Model,
     *,
+    precision: str = "fp32",
     name: str | None = None,
-    max_batch_size: int = 64,
+    max_batch_size: int | None = None,
     instances: int = 1,
     dynamic_batching: bool = True,
     threads: int | None = None,
@@ -52,16 +58,17 @@ def config(
 
     `parameters` are passed on as they are; repository.warnings names those that the backend does not know.
     """
+    largest = model.max_batch if max_batch_size is None else max_batch_size
     values = {} if threads is None else {"intra_op_thread_count": str(threads)}
     values |= parameters or {}
     return repository.new(
-        name=name or f"{model.name}_onnxruntime_cpu",
+        name=name or served_name(model, NAME, precision),
         backend=BACKEND,
-        max_batch_size=max_batch_size,
+        max_batch_size=largest,
         input=[repository.tensor(spec) for spec in model.inputs],
         output=[repository.tensor(spec) for spec in model.outputs],
         instance_group=[{"kind": "KIND_CPU", "count": instances}],
-        dynamic_batching={} if dynamic_batching else None,
+        dynamic_batching={} if dynamic_batching and largest > 1 else None,
         optimization={"graph": {"level": graph_level}} if graph_level is not None else None,
         parameters={key: {"string_value": value} for key, value in values.items()},
     )

@@ -26,7 +26,10 @@ class TextRecognition:
     weights_file: Path
     widened: bool = False
     name: str = "text_recognition"
-    metric: str = "word_accuracy"
+    kind: str = "network"
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    max_batch: int = 64
+    metric: str | None = "word_accuracy"
     inputs: tuple[Tensor, ...] = (Tensor("input.1", "float32", (1, preprocess.HEIGHT, preprocess.WIDTH)),)
     outputs: tuple[Tensor, ...] = (Tensor("logits", "float32", (charset.STEPS, charset.CLASSES)),)
     score = staticmethod(charset.word_accuracy)
