@@ -55,7 +55,7 @@ CASES: dict[str, tuple] = {
     "level_absent": (BASE, None),
     "level_string": (BASE + 'optimization { graph { level: "1" } }', NOT_A_CONFIG),
     **{f"accelerator_{index}": (BASE + accelerator("cpu", name), f"unknown Execution Accelerator '{name}' is requested$")
-       for index, name in enumerate(("openvinoo", "OpenVINO", "", "openvino"))},
+       for index, name in enumerate(("openvinoo", "OpenVINO", ""))},
     "accelerator_completing": (
         'backend: "onnxruntime"' + accelerator("cpu", "openvinoo"),
         "unknown Execution Accelerator 'openvinoo' is requested$",

@@ -80,3 +80,44 @@ def test_a_file_that_is_no_profile_is_named(tmp_path, content):
     (tmp_path / "p.json").write_text(content)
     with pytest.raises(MeasureError, match="p.json: is no ONNX Runtime profile"):
         from_profiles(tmp_path)
+
+
+def fused(*layers, index=0):
+    """A subgraph of OpenVINO and the layers (operator, implementation, microseconds) that it reports."""
+    name = f"OpenVINOExecutionProvider_{index}"
+    events = [node(name, name, "float", 9_999, "OpenVINOExecutionProvider", index)]
+    for number, (operator, implementation, dur) in enumerate(layers):
+        about = {
+            "ov_node_type": operator,
+            "ov_exec_type": implementation,
+            "parent_ort_event_name": f"{name}_kernel_time",
+        }
+        events.append({"cat": "Kernel", "name": f"OV::{number}", "dur": dur, "args": about})
+    return events
+
+
+def test_the_precision_of_a_fused_subgraph_is_that_of_its_layers(tmp_path):
+    layers = [
+        ("Reorder", "jit_uni_f32", 500),
+        ("Convolution", "jit_avx2_I8", 900),
+        ("FullyConnected", "gemm_mlas_f32", 50),
+    ]
+    found = from_profiles(profile(tmp_path, *fused(*layers), *fused(*layers)))
+    assert found.nodes == {
+        "OpenVINOExecutionProvider subgraph": 1,
+        "OpenVINO layer fp32": 2,
+        "OpenVINO layer int8": 1,
+    }
+    assert found.observed == "int8+fp32" and found.shares == {"int8": 0.9474, "fp32": 0.0526}
+
+
+def test_a_fused_subgraph_that_reports_no_layer_has_no_precision(tmp_path):
+    found = from_profiles(profile(tmp_path, *fused(), node("fc", "MatMul", "float", 1, index=9)))
+    assert found.observed == "unseen" and found.nodes["OpenVINOExecutionProvider subgraph"] == 1
+
+
+def test_a_run_without_a_node_on_openvino_is_refused(tmp_path):
+    with pytest.raises(
+        MeasureError, match="no node ran on OpenVINO, every one fell back: 1 CPUExecutionProvider float32"
+    ):
+        READERS["onnxruntime-openvino"](profile(tmp_path, node("conv", "Conv", "float")))

@@ -8,10 +8,10 @@ from typing import Any
 import onnxruntime
 
 from accelkit.backends.key import Refused
-from accelkit.backends.onnxruntime import keys
+from accelkit.backends.onnxruntime import keys, openvino
 
 # An accelerator's name -> function that adds its provider to the session's options; as if built without those not here.
-CPU: dict[str, Callable[[onnxruntime.SessionOptions], None]] = {}
+CPU: dict[str, Callable[[onnxruntime.SessionOptions], None]] = {"openvino": openvino.add}
 
 
 def apply(config: Mapping[str, Any], kind: str, options: onnxruntime.SessionOptions) -> None:
@@ -20,9 +20,9 @@ def apply(config: Mapping[str, Any], kind: str, options: onnxruntime.SessionOpti
         for accelerator in keys.GPU_ACCELERATORS.items(config):
             raise unknown(accelerator)
     for accelerator in keys.CPU_ACCELERATORS.items(config):
-        name = accelerator.get("name", "")
-        if name not in CPU:
+        if (name := accelerator.get("name", "")) not in CPU:
             raise unknown(accelerator)
+        # The official backend reads the name alone: every parameter of a CPU accelerator is ignored.
         CPU[name](options)
 
 

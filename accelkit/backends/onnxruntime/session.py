@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import onnxruntime
 
 from accelkit.backends import host
 from accelkit.backends.key import Refused
-from accelkit.backends.onnxruntime import accelerators, keys
+from accelkit.backends.onnxruntime import accelerators, keys, openvino
 
 DEFAULT_FILE = "model.onnx"
 _LEVELS = {
@@ -23,6 +24,7 @@ _LEVELS = {
     2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 _MODES = (onnxruntime.ExecutionMode.ORT_SEQUENTIAL, onnxruntime.ExecutionMode.ORT_PARALLEL)
+_RECORD = "session.record_ep_graph_assignment_info"
 _ERROR = re.compile(r"\[ONNXRuntimeError\] : (\d+) : [A-Z_]+ : (.*)", re.DOTALL)
 
 
@@ -113,6 +115,7 @@ def open_session(
         folder = Path(profile) / place.model
         folder.mkdir(parents=True, exist_ok=True)
         options.enable_profiling = True
+        options.add_session_config_entry(_RECORD, "1")
         options.profile_file_prefix = str(folder / f"{place.version}-{place.instance}")
     providers: list[Any] = ["CPUExecutionProvider"]
     if place.kind == "GPU":
@@ -123,8 +126,10 @@ def open_session(
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": place.device}))
     try:
         # Providers that an accelerator added to the options exclude a list of providers here.
-        chosen = None if options.has_providers() else providers
-        return onnxruntime.InferenceSession(str(path), options, providers=chosen)
+        if options.has_providers():
+            with openvino.alone():
+                return onnxruntime.InferenceSession(str(path), options)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         raise official(error) from None
 
@@ -134,12 +139,16 @@ def end_profile(place: Place, session: onnxruntime.InferenceSession) -> None:
     profile, options = Path(session.end_profiling()), session.get_session_options()
     values = {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
     applied = {name: getattr(value, "name", value) for name, value in values.items()}
+    assigned: Counter[str] = Counter()
+    for subgraph in session.get_provider_graph_assignment_info():
+        assigned[subgraph.ep_name] += len(subgraph.get_nodes())
     facts = {
         "model": place.model,
         "version": place.version,
         "instance": place.instance,
         "process": os.getpid(),
         "providers": session.get_providers(),
+        "assigned": dict(assigned),
         "options": {name: value for name, value in applied.items() if isinstance(value, (bool, int, str))},
     }
     profile.with_suffix(".session").write_text(json.dumps(facts, indent=1))
