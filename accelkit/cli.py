@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -218,15 +218,33 @@ def bench(path_name: str, model_name: str, variant: str | None, **options: Any) 
     measure([models.get(model_name, variant)], [path_name], **options)
 
 
+own_options = bundle(
+    click.option("--inputs", type=click.Path(path_type=Path), help="Samples for it: an .npz, [N, ...] by input name."),
+    click.option("--shape", "shapes", multiple=True, help="Free dimensions of an input of it, as NAME:128x3."),
+    click.option("--model", "model_name", help="Model of the kit to use instead."),
+    variant_option,
+)
+
+
+def own(
+    file: Path | None, inputs: Path | None, shapes: Sequence[str], model_name: str | None, variant: str | None
+) -> Any:
+    """Return the model of an ONNX file, or None where the options say that a model of the kit is meant."""
+    if file is None and (inputs or shapes):
+        raise ConfigError("--inputs and --shape belong to an ONNX file of your own: name it")
+    if file is not None and (model_name or variant):
+        raise ConfigError(f"{file} is the model: leave --model and --variant out")
+    if file is None:
+        return None
+    from accelkit.models import onnx_file
+
+    return onnx_file.load(file, inputs, dict(map(_shape, shapes)))
+
+
 @cli.command()
 @click.argument("file", metavar="[MODEL.onnx]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), help="Samples for MODEL.onnx: an .npz, [N, ...] by input name."
-)
-@click.option("--shape", "shapes", multiple=True, help="Free dimensions of an input of MODEL.onnx, as NAME:128x3.")
+@own_options
 @click.option("--path", "names", multiple=True, help="PATH or PATH:PRECISION; repeat for several  [default: all].")
-@click.option("--model", "model_name", help="Model to use  [default: every model of the kit].")
-@variant_option
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")
 @json_option
@@ -239,23 +257,18 @@ def compare(
     variant: str | None,
     **options: Any,
 ) -> None:
-    """Prove and measure every path in one interleaved run; a path that is not here has its reason in its row.
+    """Prove and measure every path in one interleaved run, for every model of the kit or the one that --model names.
 
-    With an ONNX file of your own, its outputs on every path are held against those of the CPU in FP32.
+    A path that is not here has its reason in its row. With an ONNX file of your own, its outputs on every path are held
+    against those of the CPU in FP32; without --inputs they are made at random.
     """
     from accelkit import models
-    from accelkit.models import onnx_file
 
-    if file is None and (inputs or shapes):
-        raise ConfigError("--inputs and --shape belong to an ONNX file of your own: name it")
-    if file is not None and (model_name or variant):
-        raise ConfigError(f"{file} is the model: leave --model and --variant out")
+    model = own(file, inputs, shapes, model_name, variant)
     if variant and model_name is None:
         raise ConfigError(f"--variant {variant} needs --model: say whose variant it is")
-    if file is not None:
-        chosen = [cast("Model", onnx_file.load(file, inputs, dict(map(_shape, shapes))))]
-    else:
-        chosen = [models.get(name, variant) for name in ([model_name] if model_name else models.names())]
+    every = [model_name] if model_name else models.names()
+    chosen = [model] if model else [models.get(name, variant) for name in every]
     measure(chosen, list(names) or None, **options)
 
 
@@ -265,6 +278,34 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     if not name or not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", dims):
         raise ConfigError(f"--shape {text}: write it as NAME:128x3, without the batch")
     return name, tuple(map(int, dims.split("x")))
+
+
+@cli.command()
+@click.argument("path_name", metavar="PATH")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--onnx", "file", type=click.Path(path_type=Path), help="An ONNX file of your own as the model.")
+@own_options
+@folder_option("--results", BUILD / "compare" / "results.json", "Results that the path `best` is taken from.")
+def export(
+    path_name: str,
+    folder: Path,
+    results: Path,
+    model_name: str | None,
+    variant: str | None,
+    **options: Any,
+) -> None:
+    """Write PATH (or PATH:PRECISION, or `best`) as a project in DIR: model repository, client, test, compose file, README.
+
+    The model is text_recognition, unless --model or --onnx says otherwise.
+    """
+    from accelkit import export as module
+    from accelkit import models
+
+    model = own(model_name=model_name, variant=variant, **options) or models.get(
+        model_name or models.MODELS[0], variant
+    )
+    made = module.export(model, path_name, folder, results)
+    click.echo(f"{made}: {', '.join(sorted(file.name for file in made.iterdir()))}; read {made / 'README.md'} first")
 
 
 @cli.command()

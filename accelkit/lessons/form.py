@@ -117,11 +117,13 @@ def format_problems(path: Path, fix: bool = False) -> list[str]:
 def record_hash(notebook: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
     """Return the hashes of a lesson's code cells, of the configs of its paths, and of the code of its paths."""
     about, configs, sources = metadata(notebook), [], []
-    for path in about.get("paths", []):
-        stem = path.replace("-", "_")
-        configs.append(root / "model_repository" / f"{about['model']}_{stem}" / "config.pbtxt")
-        module = root / "accelkit" / "paths" / f"{stem}.py"
+    for spec in about.get("paths", []):
+        path, _, precision = spec.replace("-", "_").partition(":")
+        stem = "_".join(filter(None, (about["model"], path, precision)))
+        configs.append(root / "model_repository" / stem / "config.pbtxt")
+        module = root / "accelkit" / "paths" / f"{path}.py"
         sources += [module, *sorted((root / "accelkit" / "backends" / backend(module)).glob("*.py"))]
+        sources += [root / "accelkit" / "models" / "quantize.py"] if precision == "int8" else []
     cells = "\n\0".join(cell["source"] for cell in code(notebook)).encode()
     configs, sources = ([file for file in files if file.exists()] for files in (configs, sources))
     return {"cells": digest(cells), "config": digest(*configs), "code": digest(*sources)}

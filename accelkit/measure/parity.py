@@ -81,15 +81,25 @@ def distance(reference: np.ndarray, outputs: np.ndarray) -> Distance:
     return Distance(max_abs, max_abs / largest if largest else (float("inf") if max_abs else 0.0), cosine, True)
 
 
+def _rule(model: Model, precision: str) -> str:
+    rule = "probability" if model.kind == "forest" else precision
+    if rule not in TOLERANCES:
+        raise MeasureError(f"no tolerance for precision {precision!r}: there are {', '.join(TOLERANCES)}")
+    return rule
+
+
+def tolerance(model: Model, precision: str) -> Tolerance:
+    """Return the limits that a model's outputs are held to in a precision; MeasureError for a precision without any."""
+    return TOLERANCES[_rule(model, precision)]
+
+
 def judge(model: Model, reference: Arrays, outputs: Arrays, labels: tuple[Any, ...], precision: str) -> Parity:
     """Judge outputs against the reference: finite, shape, distance, task metric; the first failure is the reason.
 
     Of several outputs the farthest counts; the task metric looks at the first. MeasureError for a precision without tolerance.
     """
-    rule = "probability" if model.kind == "forest" else precision
-    if rule not in TOLERANCES:
-        raise MeasureError(f"no tolerance for precision {precision!r}: there are {', '.join(TOLERANCES)}")
-    limit, count = TOLERANCES[rule], len(labels)
+    rule, count = _rule(model, precision), len(labels)
+    limit = TOLERANCES[rule]
     wanted, got = named(model.outputs, reference), named(model.outputs, outputs)
     for name, right in wanted.items():
         reason = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,6 +17,29 @@ from accelkit.models.text_recognition import charset, data, preprocess, weights
 HERE = Path(__file__).parent
 CODE = ("charset.py", "layout.py", "preprocess.py", "graph.py", "weights.py", "widen.py")
 BATCH = 64
+CLIENT = '''"""Pictures to inputs, outputs to words."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+WIDTH, HEIGHT = {size}
+CHARSET = "{charset}"
+
+
+{functions}
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Inputs by name from the picture of one word."""
+    with Image.open(path) as image:
+        return {{"{source}": normalize(pixels(ImageOps.exif_transpose(image))[None])}}
+
+
+def answers(outputs: dict[str, np.ndarray]) -> list[str]:
+    """The words in outputs by name."""
+    return decode(outputs["{target}"])
+'''
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,14 @@ class TextRecognition:
     def code_hash(self) -> str:
         """16 hexadecimal digits over the weights and the code that makes the graph and the inputs."""
         return files.digest(self.weights_file, *(HERE / name for name in CODE), str(self.widened).encode())
+
+    def client_code(self) -> str:
+        """Source of a module without the kit: `read` makes inputs from a picture, `answers` words from outputs."""
+        return CLIENT.format(
+            size=(preprocess.WIDTH, preprocess.HEIGHT), charset=charset.CHARSET, source=self.inputs[0].name,
+            functions="\n\n".join(inspect.getsource(part) for part in (preprocess.pixels, preprocess.normalize, charset.decode)),
+            target=self.outputs[0].name,
+        )  # fmt: skip
 
     def state(self) -> dict[str, np.ndarray]:
         """The checked state dict, float32."""

@@ -1,0 +1,87 @@
+"""A path as a project of its own: model repository, client, test, compose file and README, none of which needs the kit."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from accelkit import paths, repository, versions
+from accelkit.errors import ConfigError
+from accelkit.measure import parity, result
+from accelkit.models import named
+
+if TYPE_CHECKING:
+    from accelkit.models import Model
+
+HERE = Path(__file__).parent
+COMMITTED = HERE.parents[1] / "model_repository"
+SAMPLES = 16
+BEST = "best"
+
+
+def export(model: Model, spec: str, folder: Path, results: Path = Path("build/compare/results.json")) -> Path:
+    """Write a project that serves `model` through `spec` (PATH, PATH:PRECISION, or best: the fastest one in `results`).
+
+    Its samples hold the reference's outputs, and its test the tolerance of the precision. ConfigError when the folder has
+    something in it or the path cannot be built here; nothing is left behind then.
+    """
+    path, precision = paths.one(fastest(model, results) if spec == BEST else spec, model)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: is there already and not empty: name another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".accelkit-export-", dir=folder.parent) as scratch:
+        new = Path(scratch, "project")
+        placed = paths.place(path, model, new / "model_repository", precision)
+        name = placed.directory.name
+        commented = COMMITTED / name / repository.FILE
+        if commented.exists() and repository.equal(repository.read(commented), repository.read(placed.directory)):
+            shutil.copyfile(commented, placed.directory / repository.FILE)
+        _samples(model, new / "samples.npz")
+        words = getattr(model, "client_code", None)
+        if words:
+            (new / "words.py").write_text(words(), encoding="utf-8")
+        limit = parity.tolerance(model, precision)
+        values = {
+            "name": name, "model": f"{model.name} {model.variant}", "path": paths.label(path.NAME, precision), "backend": path.BACKEND,
+            "files": ", ".join(f"`{file.relative_to(placed.directory)}`" for file in placed.files),
+            "image": versions.get("images.server"), "relative": limit.relative, "cosine": limit.cosine,
+            "argument": "a picture or an .npz" if words else "an .npz",
+            "words": "\n- `words.py`: from pictures to inputs, from outputs to words" if words else "",
+            **{key.replace("-", "_"): versions.get(f"packages.{key}") for key in ("numpy", "pillow", "pytest", "tritonclient")},
+        }  # fmt: skip
+        for template in HERE.glob("*.in"):
+            text = Template(template.read_text(encoding="utf-8")).substitute(values)
+            (new / template.stem).write_text(text, encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        new.rename(folder)
+    return folder
+
+
+def _samples(model: Model, file: Path) -> None:
+    """Write inputs, and as expected/NAME the reference's outputs, of the first samples."""
+    inputs = named(model.inputs, model.samples("test", SAMPLES).inputs)
+    outputs = named(model.outputs, model.reference("test", SAMPLES))
+    if not model.max_batch:  # one request is one sample
+        inputs, outputs = ({name: array[0] for name, array in made.items()} for made in (inputs, outputs))
+    arrays: dict[str, Any] = {**inputs, **{f"expected/{name}": array for name, array in outputs.items()}}
+    np.savez_compressed(file, **arrays)
+
+
+def fastest(model: Model, results: Path) -> str:
+    """Return PATH:PRECISION of the model's fastest proven row in a file of results; ConfigError when there is none."""
+    if not results.exists():
+        raise ConfigError(f"no results at {results} to take the best of: run `accelkit compare` first, or name a path")
+    rows = [
+        row for row in result.read(results) if (row.model, row.variant) == (model.name, model.variant) and row.speed
+    ]
+    able = [row for row in rows if not row.recorded]
+    if not able:
+        raise ConfigError(f"{results}: no measured path of {model.name} {model.variant}: run `accelkit compare` first")
+    best = max(able, key=lambda row: (row.speed or {})["throughput"])
+    return f"{best.path}:{best.precision['requested']}"
