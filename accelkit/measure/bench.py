@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,23 +162,31 @@ def served(server: Server, name: str, load: Load, data: Path, seconds: float) ->
 def inprocess(model: Model, threads: int | None, batch: int, seconds: float) -> Callable[[], Run]:
     """Return what measures the model in this process on ONNX Runtime's CPU provider, one call after another, no server.
 
-    `threads` None is ONNX Runtime's default. The export has perf_analyzer's form and is recomputed like any other.
+    `threads` None is ONNX Runtime's default.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(model.onnx(), options, providers=["CPUExecutionProvider"])
-    inputs, name = model.samples("test", max(batch, 64)).inputs, model.inputs[0].name
-    if isinstance(inputs, Mapping) or len(inputs) < batch:
-        raise MeasureError(f"model {model.name} has no {batch} samples of one input to measure in process")
-    parts = [inputs[start : start + batch] for start in range(0, len(inputs) - batch + 1, batch)]
+    return timed(lambda inputs: session.run(None, named(model.inputs, inputs)), model, batch, seconds)
+
+
+def timed(infer: Callable[[Any], object], model: Model, batch: int, seconds: float) -> Callable[[], Run]:
+    """Return what measures `infer` (inputs [batch, ...] as the model's samples are) in this process, call after call.
+
+    The export has perf_analyzer's form and is recomputed like any other.
+    """
+    parts = [*batches(model, model.samples("test", max(batch, 64)).inputs, batch)]
+    parts = [part for part in parts if len(next(iter(named(model.inputs, part).values()))) == batch]
+    if not parts:
+        raise MeasureError(f"a batch of {batch} is more than the samples of model {model.name}")
 
     def measure() -> Run:
         requests: list[dict[str, Any]] = []
         end = time.time_ns() + int(seconds * 1e9)
         while (started := time.time_ns()) < end:
-            session.run(None, {name: parts[len(requests) % len(parts)]})
+            infer(parts[len(requests) % len(parts)])
             requests.append({"timestamp": started, "response_timestamps": [time.time_ns()]})
         experiment = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
         return rows({"experiments": [experiment], "service_kind": "in-process"}, batch)[0]

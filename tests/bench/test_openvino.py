@@ -1,0 +1,84 @@
+"""What INT8 through OpenVINO brings over the best configuration of the baseline: ratios within one run."""
+
+import pytest
+
+from accelkit import machine, models, paths
+from accelkit.measure import bench, parity
+from accelkit.measure.bench import Candidate, Load
+from accelkit.serving import Server
+from tests.bench.test_served import REPEATS, SECONDS, THREADS, ratio
+
+HERE = machine.probe()
+pytestmark = pytest.mark.skipif(
+    "avx512_vnni" not in HERE.isa and "avx_vnni" not in HERE.isa, reason="INT8 is promised to machines with VNNI only"
+)
+
+
+def compare(variant, batch, folder, concurrency=2, seconds=SECONDS, repeats=REPEATS):
+    """Interleaved runs: baseline and INT8 served, both in process, all with as many threads."""
+    model = models.get("text_recognition", variant)
+    base = paths.place(paths.get(paths.BASELINE), model, folder / "store", threads=THREADS).directory.name
+    quick = paths.place(paths.get("openvino"), model, folder / "store", "int8").directory.name
+    data, load = bench.inputs_file(model, folder / "inputs.json"), Load(batch, concurrency)
+    with Server(folder / "store") as server:
+        assert parity.check(model, parity.served(server, base, model), "fp32", 64).passed
+        assert parity.check(model, parity.served(server, quick, model), "int8", 256).passed
+        candidates = [
+            Candidate("served", bench.served(server, quick, load, data, seconds)),
+            Candidate("baseline", bench.served(server, base, load, data, seconds)),
+            Candidate("baseline in process", bench.inprocess(model, THREADS, batch, seconds)),
+            Candidate("in process", openvino_inprocess(model, batch, seconds, folder)),
+        ]
+        return bench.interleave(candidates, repeats)
+
+
+def openvino_inprocess(model, batch, seconds, folder):
+    """The file that the path serves, in this process, one call after another: what serving is held against."""
+    import openvino
+
+    built = paths.get("openvino").build(model, folder, "int8")
+    core = openvino.Core()
+    file = next(path for name, path in built.files.items() if name.endswith((".xml", ".onnx")))
+    compiled = core.compile_model(core.read_model(file), "CPU", {"INFERENCE_NUM_THREADS": THREADS, "NUM_STREAMS": 1})
+    request = compiled.create_infer_request()
+    return bench.timed(lambda inputs: request.infer({0: inputs}, share_inputs=True), model, batch, seconds)
+
+
+def say(runs, over, under, least):
+    """Print the latencies too, and hold the ratio."""
+    for name, made in runs.items():
+        print(f"{name}: p50 {made[0].p50_ms:.2f} ms, p99 {made[0].p99_ms:.2f} ms")
+    found = ratio(runs, over, under)
+    print(f"{over} / {under}: {found:.3f}, asked {least}")
+    assert found >= least
+
+
+@pytest.fixture(scope="module", params=[("small", 16, 3.1), ("small", 64, 3.3), ("full", 16, 3.8)], ids=str)
+def runs(request, tmp_path_factory):
+    variant, batch, least = request.param
+    length = 12.0 if variant == "full" else SECONDS
+    made = compare(
+        variant, batch, tmp_path_factory.mktemp("int8"), seconds=length, repeats=5 if variant == "full" else REPEATS
+    )
+    return variant, made, least
+
+
+def test_int8_brings_what_is_promised(runs):
+    _, made, least = runs
+    say(made, "served", "baseline", least)
+
+
+def test_serving_int8_keeps_88_percent_of_its_in_process_rate(runs):
+    variant, made, _ = runs
+    if variant == "small":
+        say(made, "served", "in process", 0.88)
+
+
+def test_the_baseline_keeps_92_percent_of_its_in_process_rate(runs):
+    _, made, _ = runs
+    say(made, "baseline", "baseline in process", 0.92)
+
+
+def test_single_pictures_are_not_slower(tmp_path):
+    """Batch 1, one client: p50 and p99 are printed; INT8 must not lose to the baseline."""
+    say(compare("small", 1, tmp_path, concurrency=1), "served", "baseline", 1.0)
