@@ -47,8 +47,9 @@ def advise(kind: str = "network", *, gpus: int = 0, isa: tuple[str, ...] = (), *
 
 def known(gpus: int, isa: tuple[str, ...]) -> dict[str, str]:
     """Return the answers that a machine gives: has it a GPU, and a CPU that multiplies 8-bit integers fast."""
-    int8 = any("vnni" in name or name in ("amx_int8", "i8mm") for name in isa)
-    return {"gpu": "yes" if gpus else "no", "int8": "yes" if int8 else "no"}
+    from accelkit.machine import int8
+
+    return {"gpu": "yes" if gpus else "no", "int8": "yes" if int8(isa) else "no"}
 
 
 def walk(given: Mapping[str, str]) -> Advice:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from accelkit import toolchain, versions
 from accelkit.errors import ToolchainError
-from accelkit.machine import Machine
+from accelkit.machine import Machine, int8
 
 ROOM_GB = 2.0  # toolchain, models and a comparison
 MARKS = {"ok": "ok     ", "warn": "warn   ", "missing": "MISSING"}
-MATRIX = "INT8 can bring the most: matrix instructions for it"
-DOT = "INT8 pays: one instruction for four products"
-MODEST = "INT8 gains little without VNNI, and may lose"
+GAINS = {
+    "matrix": "INT8 can bring the most: matrix instructions for it",
+    "dot": "INT8 pays: one instruction for four products",
+    None: "INT8 gains little without VNNI, and may lose",
+}
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,9 @@ def _cores(machine: Machine) -> str:
 
 
 def _isa(machine: Machine) -> Check:
-    best = machine.best_isa()
-    gain = MATRIX if best in ("AMX", "NEON i8mm") else DOT if best.endswith(("VNNI", "dot product")) else MODEST
-    detail = f"{best}: {gain} ({' '.join(machine.isa) or 'no flags readable'})"
-    return _check("isa", gain != MODEST, detail, "expect INT8 gains only on a CPU with VNNI or AMX", "warn")
+    kind = int8(machine.usable_isa())
+    detail = f"{machine.best_isa()}: {GAINS[kind]} ({' '.join(machine.isa) or 'no flags readable'})"
+    return _check("isa", kind is not None, detail, "expect INT8 gains only on a CPU with VNNI or AMX", "warn")
 
 
 def _gpu(machine: Machine, root: Path) -> Check:

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,8 +20,19 @@ ROOT = Path("/")
 ISA = (
     "avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 amx_fp16 asimddp i8mm bf16 sve"
 ).split()
-SETS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx_vnni": "AVX2 VNNI"}  # best first
-SETS |= {"avx2": "AVX2", "i8mm": "NEON i8mm", "asimddp": "NEON dot product"}
+SETS = {  # flag: name, and how it multiplies 8-bit integers faster than floats; what INT8 would use first
+    "amx_int8": ("AMX", "matrix"),
+    "avx512_vnni": ("AVX-512 VNNI", "dot"),
+    "avx_vnni": ("AVX2 VNNI", "dot"),
+    "i8mm": ("NEON i8mm", "matrix"),
+    "asimddp": ("NEON dot product", "dot"),
+    "avx512f": ("AVX-512", None),
+    "avx2": ("AVX2", None),
+}
+_CORE = ("avx2", "avx512f")
+CAPS: dict[str, tuple[str, ...]] = {"SSE41": (), "AVX": (), "AVX2": ("avx2",), "AVX2_VNNI": ("avx2", "avx_vnni"), "AVX512_CORE": _CORE}
+CAPS |= dict.fromkeys(("AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16"), (*_CORE, "avx512_vnni"))
+"""Sets of SETS that ONEDNN_MAX_CPU_ISA leaves to oneDNN, and so to OpenVINO; ONNX Runtime's own kernels do not read it."""
 RUNTIMES = (  # what a result depends on
     "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorrt-llm "
     "tensorflow treelite xgboost vllm numpy protobuf tritonclient triton-model-analyzer"
@@ -55,21 +66,34 @@ class Machine:
     gpus: tuple[Gpu, ...]
     runtimes: dict[str, str]
     docker: str | None
+    isa_cap: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, as JSON brings them back."""
         return {**asdict(self), "isa": list(self.isa), "gpus": [asdict(gpu) for gpu in self.gpus]}
 
+    def usable_isa(self) -> tuple[str, ...]:
+        """Return the flags that ONEDNN_MAX_CPU_ISA leaves to OpenVINO; all of them when it is not set."""
+        left = CAPS.get(self.isa_cap or "")
+        return self.isa if left is None else tuple(flag for flag in self.isa if flag in left)
+
     def best_isa(self) -> str:
         """Return the name of the instruction set that INT8 arithmetic would use here."""
-        return next((name for flag, name in SETS.items() if flag in self.isa), "no vector extension known")
+        flags = self.usable_isa()
+        return next((name for flag, (name, _) in SETS.items() if flag in flags), "no vector extension known")
 
     def line(self) -> str:
         """Return one line that describes the machine to a reader."""
         gpus = ", ".join(f"{gpu.name} {gpu.memory_gb:.0f} GB" for gpu in self.gpus) or "no GPU"
         cores = f"{self.usable_cores} usable CPUs ({self.physical_cores} physical cores)"
         libc = f"glibc {self.glibc}" if self.glibc else f"{self.os} without glibc"
-        return f"{self.cpu}, {cores}, {self.best_isa()}, {self.memory_gb:.0f} GB, {gpus}, {libc}, Python {self.python}"
+        cap = f" (ONEDNN_MAX_CPU_ISA={self.isa_cap})" if self.isa_cap else ""
+        return f"{self.cpu}, {cores}, {self.best_isa()}{cap}, {self.memory_gb:.0f} GB, {gpus}, {libc}, Python {self.python}"
+
+
+def int8(flags: Sequence[str]) -> str | None:
+    """Return how a CPU with these flags does INT8 fast: by "matrix", by "dot" products of four, or None, not at all."""
+    return next((kind for flag, (_, kind) in SETS.items() if flag in flags), None)
 
 
 def _text(path: Path) -> str:
@@ -230,4 +254,5 @@ def probe() -> Machine:
         gpus=gpus(),
         runtimes=runtimes(),
         docker=docker(),
+        isa_cap=os.environ.get("ONEDNN_MAX_CPU_ISA"),
     )

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from accelkit import machine
+from accelkit import advice, doctor, machine
 from accelkit.machine import Gpu
 
 XEON = "fpu avx2 fma avx512f avx512_vnni avx512_bf16 amx_tile amx_int8 amx_bf16"
@@ -62,6 +62,44 @@ def test_isa_takes_the_flags_that_matter(tmp_path):
 )
 def test_best_isa_is_the_one_that_int8_would_use(flags, name, made_up):
     assert made_up(isa=tuple(flag for flag in machine.ISA if flag in flags.split())).best_isa() == name
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        (XEON, "matrix"),
+        ("avx2 avx512f avx512_vnni", "dot"),
+        ("avx2 avx512f avx_vnni", "dot"),
+        ("asimddp i8mm", "matrix"),
+        ("asimddp", "dot"),
+        ("avx2 avx512f avx512_bf16", None),
+        ("", None),
+    ],
+)
+def test_doctor_and_advice_agree_on_where_int8_is_fast(flags, kind, made_up):
+    found = made_up(isa=tuple(flag for flag in machine.ISA if flag in flags.split()))
+    assert machine.int8(found.isa) == kind
+    check = next(check for check in doctor.checks(found) if check.name == "isa")
+    assert doctor.GAINS[kind] in check.detail and (check.state == "ok") == (kind is not None)
+    assert advice.known(0, found.isa)["int8"] == ("yes" if kind else "no")
+
+
+@pytest.mark.parametrize(
+    ("cap", "name", "kind"),
+    [
+        ("AVX512_CORE", "AVX-512", None),
+        ("AVX512_CORE_VNNI", "AVX-512 VNNI", "dot"),
+        ("AVX2_VNNI", "AVX2 VNNI", "dot"),
+        ("AVX2", "AVX2", None),
+        ("DEFAULT", "AMX", "matrix"),
+        (None, "AMX", "matrix"),
+    ],
+)
+def test_a_capped_onednn_has_only_what_the_cap_leaves(cap, name, kind, made_up):
+    found = made_up(isa=tuple(flag for flag in machine.ISA if flag in f"{XEON} avx_vnni".split()), isa_cap=cap)
+    assert found.best_isa() == name and machine.int8(found.usable_isa()) == kind
+    assert (f"(ONEDNN_MAX_CPU_ISA={cap})" in found.line()) == (cap is not None)
+    assert doctor.GAINS[kind] in next(check for check in doctor.checks(found) if check.name == "isa").detail
 
 
 def test_hyper_threads_are_one_core_and_sockets_differ(tmp_path):
