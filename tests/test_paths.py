@@ -27,7 +27,7 @@ def test_the_table_holds_every_path_of_the_design_once():
 def test_every_path_says_in_one_line_what_it_needs(name):
     path = paths.get(name)
     assert name == path.NAME and path.BACKEND and path.NEEDS
-    reason = path.unavailable(without("onnxruntime"))
+    reason = path.unavailable(without("onnxruntime", "treelite"))
     assert reason and "\n" not in reason and path.NEEDS in reason
     assert ("does not build it" if isinstance(path, paths.Unbuilt) else "missing here: ") in reason
 
@@ -47,9 +47,9 @@ def test_a_missing_gpu_is_named_only_where_one_is_needed():
 
 def test_a_path_without_a_recipe_does_not_pretend_to_build(tmp_path):
     with pytest.raises(ConfigError, match="this version of the kit does not build it"):
-        paths.get("fil").build(models.get(), tmp_path)
+        paths.get("tensorrt").build(models.get(), tmp_path)
     with pytest.raises(ConfigError, match="unavailable"):
-        paths.place(paths.get("fil"), models.get(), tmp_path)
+        paths.place(paths.get("tensorrt"), models.get(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

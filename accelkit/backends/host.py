@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelkit.backends.key import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FORGET = ctypes.pythonapi.PyCapsule_SetDestructor
+_FORGET.argtypes = [ctypes.py_object, ctypes.c_void_p]
+
+
+def capsule(array: np.ndarray) -> Any:
+    """A writable array as a DLPack capsule for the server's stub, which takes the memory over.
+
+    The stub renames a capsule in its own way, at which the destructor of NumPy's prints a traceback; without one it is
+    silent, and nothing is lost: the memory goes by the deleter inside, which the stub calls.
+    """
+    found = array.__dlpack__()
+    _FORGET(found, None)
+    return found
 
 
 def command_line() -> list[str]:

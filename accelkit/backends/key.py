@@ -19,7 +19,7 @@ class Key:
     """A setting: its name, where it stands, its type and default, the eras that know it, what it does and who says so.
 
     `where` is "parameters" (top level), "command line" (of the server, for the backend) or the dotted path of the
-    message of config.pbtxt that holds the field. `type` is int, bool or string.
+    message of config.pbtxt that holds the field. `type` is int, float, bool or string.
     """
 
     name: str

@@ -14,6 +14,7 @@ from accelkit.errors import MeasureError
 PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8", "double": "fp64"}
 IMPLEMENTED = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 NUMPY = {"float": "float32", "double": "float64"}
+FORESTS = {"float32": "fp32", "float64": "fp64"}
 CONVERSIONS = ("Cast", "QuantizeLinear", "DequantizeLinear", "Reorder", "Memcpy", "Convert", "FakeQuantize")
 OPENVINO = "OpenVINOExecutionProvider"
 MINOR = 0.05
@@ -112,7 +113,27 @@ def from_openvino_profiles(directory: Path) -> Evidence:
     return replace(found, how=f"{found.how}; OpenVINO took {taken} of {every} nodes of the graph")
 
 
+def from_forests(directory: Path) -> Evidence:
+    """Read what the instances of one served forest wrote at their end; MeasureError when none answered a row."""
+    files = sorted(directory.rglob("*.forest"))
+    try:
+        ran = [facts for facts in map(json.loads, map(Path.read_text, files)) if facts["rows"]]
+        kinds = {f"{facts['engine']} tree {facts['numbers']}": facts["trees"] for facts in ran}
+        how = {
+            f"{facts['engine']} {facts['treelite']}, {facts['model_type']}, {facts['threads']} threads" for facts in ran
+        }
+        observed = {FORESTS[facts["numbers"]] for facts in ran}
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasureError(f"{directory}: holds no report of a forest: {error}") from None
+    if not ran:
+        raise MeasureError(
+            f"{directory}: {len(files)} reports of forests and no answered row in them: nothing proves what ran"
+        )
+    return Evidence(f"report of the served instances: {'; '.join(sorted(how))}", kinds, "+".join(sorted(observed)))
+
+
 READERS: dict[str, Callable[[Path], Evidence]] = {
     "onnxruntime": from_profiles,
     "onnxruntime-openvino": from_openvino_profiles,
+    "fil": from_forests,
 }

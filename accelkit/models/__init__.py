@@ -13,7 +13,7 @@ from accelkit.errors import ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-MODELS = ("text_recognition",)
+MODELS = ("text_recognition", "trees")
 
 
 @dataclass(frozen=True)

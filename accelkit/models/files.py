@@ -37,6 +37,13 @@ def read(path: Path) -> bytes:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def find(stem: str, suffix: str) -> Path | None:
+    """The cached file whose name is the stem and its content's hash; None when there is none or it is damaged."""
+    return next(
+        (path for path in sorted(cache().glob(f"{stem}-*{suffix}")) if path.stem == f"{stem}-{digest(path)}"), None
+    )
+
+
 def write(path: Path, data: bytes) -> Path:
     """Write beside the target, then rename: a full disk or a kill leaves no partial file; ModelError with the reason."""
     try:

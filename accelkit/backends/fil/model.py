@@ -1,0 +1,58 @@
+"""Stand-in for Triton's C++ backend `fil`: loads, refuses and answers as that one does on a CPU."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from pathlib import Path
+
+import triton_python_backend_utils as pb_utils
+
+from accelkit.backends import host
+from accelkit.backends.key import Refused
+
+GPU = (
+    "KIND_GPU cannot be used in CPU-only build: the official backend's GPU engine is nvForest (up to 26.05 that of cuML), a C++ "
+    "library that this Python-based stand-in does not have; write KIND_CPU, or use NVIDIA's container"
+)
+
+
+class TritonPythonModel:
+    """One instance: one forest, and one prediction for all requests that the batcher gathered."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the forest and hold it against the configuration."""
+        from accelkit.backends.fil import forest, run, settings
+
+        config = json.loads(args["model_config"])
+        if args["model_instance_kind"] == "GPU":
+            raise Refused(GPU)
+        host.check_warmup(args["model_name"], config)
+        self.settings = settings.read(config, pb_utils.Logger.log_warn)
+        self.file = forest.locate(args["model_repository"], args["model_version"], config, self.settings)
+        self.runner = run.Runner(forest.Forest(self.file, self.settings), pb_utils)
+        self.execute = self.runner.execute
+        self.profile = os.environ.get("ACCELKIT_PROFILE_DIR")
+        self.place = (args["model_name"], args["model_version"], args["model_instance_name"])
+        # What lives now lives until the end, and requests make no cycles: the collector need not look at them.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def finalize(self) -> None:
+        """Write what ran, if that is asked for."""
+        if self.profile is not None:
+            name, version, instance = self.place
+            folder = Path(self.profile, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            facts = {
+                "model": name,
+                "version": version,
+                "instance": instance,
+                "process": os.getpid(),
+                **self.runner.facts(),
+            }
+            (folder / f"{version}-{instance}.forest").write_text(
+                json.dumps({**facts, "file": self.file.name}, indent=1)
+            )
