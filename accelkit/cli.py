@@ -68,16 +68,18 @@ def cli() -> None:
 def doctor(as_json: bool, repair: bool) -> None:
     """Check this machine; the output is what a bug report needs."""
     from accelkit import doctor as module
-    from accelkit import machine, toolchain
+    from accelkit import machine, recorded, toolchain
 
     if repair:
         toolchain.repair()
     found = machine.probe()
     checks = module.checks(found)
     if as_json:
-        show({"machine": found.as_dict(), "checks": [vars(check) for check in checks]})
+        origin, expected = recorded.expect(found)
+        expectations = {"record": origin, "paths": [vars(row) for row in expected]}
+        show({"machine": found.as_dict(), "checks": [vars(check) for check in checks], "expect": expectations})
     else:
-        click.echo(module.text(found, checks))
+        click.echo(f"{module.text(found, checks)}\n\n{recorded.text(found)}")
     if any(check.state == "missing" for check in checks):
         sys.exit(2)
 
@@ -192,14 +194,18 @@ def serve(repository: Path, mode: str, **ports: int | None) -> None:
     run(repository, mode=mode, echo=click.echo, **ports)
 
 
-def measure(models: Sequence[Model], names: list[str] | None, out: Path, as_json: bool, **load: Any) -> None:
+def measure(
+    models: Sequence[Model], names: list[str] | None, out: Path, as_json: bool, record: str | None = None, **load: Any
+) -> None:
     """Compare the named paths of each model, keep the results and print the rows."""
-    from accelkit import comparison, report
+    from accelkit import comparison, recorded, report
     from accelkit.measure import bench as module
     from accelkit.measure import result
 
     results = comparison.compare_all(models, names, load=module.Load(**load), out=out, progress=not as_json)
     result.write(out / "results.json", results)
+    if record:
+        recorded.keep(record, results, out)
     if as_json:
         return show([row.as_dict() for row in results])
     click.echo(report.table(results))
@@ -247,6 +253,7 @@ def own(
 @click.option("--path", "names", multiple=True, help="PATH or PATH:PRECISION; repeat for several  [default: all].")
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")
+@click.option("--record", metavar="NAME", help="Keep what was measured as notebooks/recorded/NAME.json too.")
 @json_option
 def compare(
     file: Path | None,

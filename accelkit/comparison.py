@@ -250,7 +250,7 @@ def where(version: str | None) -> dict[str, Any]:
     analyzer = toolchain.analyzer(here)["version"]
     used = {name: here.runtimes[name] for name in machine.RUNTIMES if name in here.runtimes}
     return {
-        "machine": {"line": here.line(), **facts},
+        "machine": {"line": here.line(), "best_isa": here.best_isa(), **facts},
         "gpus": len(here.gpus),
         "server": {"mode": "embedded", "version": version},
         "versions": used | {"perf_analyzer": analyzer},

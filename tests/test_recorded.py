@@ -1,0 +1,73 @@
+"""recorded: what was measured elsewhere stays marked as such, can be recomputed, and is offered to machines like it."""
+
+import dataclasses
+
+import pytest
+
+from accelkit import recorded
+from accelkit.errors import MeasureError
+from accelkit.measure import result
+from tests.test_report import ABSENT, BASE, FAST
+
+ISA = {
+    "AVX2": ("avx2",),
+    "AVX-512 VNNI": ("avx2", "avx512f", "avx512_vnni"),
+    "AMX": ("avx2", "avx512f", "avx512_vnni", "amx_int8"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, made_up):
+    """Records of an AVX2 machine (1.5 times) and of a VNNI machine (3.41 times)."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "raw-m.json.gz").write_bytes(b"raw")
+    for name, ratio in (("AVX2", 1.5), ("AVX-512 VNNI", 3.41)):
+        here = made_up(isa=ISA[name])
+        where = {**BASE.where, "machine": {"line": here.line(), "best_isa": name, **here.as_dict()}, "gpus": 0}
+        rows = [
+            dataclasses.replace(row, where=where, provenance={"raw": "raw-m.json.gz"}) for row in (BASE, FAST, ABSENT)
+        ]
+        rows[1] = dataclasses.replace(rows[1], versus={**FAST.versus, "ratio": ratio})
+        recorded.keep(f"cpu_{ISA[name][-1]}", rows, tmp_path / "raw", tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+def test_only_what_was_measured_is_kept_and_marked(folder):
+    rows = result.read(folder / "cpu_avx2.json")
+    assert [row.label for row in rows] == ["onnxruntime-cpu", "openvino int8"] and all(row.recorded for row in rows)
+    assert {row.provenance["raw"] for row in rows} == {"cpu_avx2-raw-m.json.gz"} and (
+        folder / "cpu_avx2-raw-m.json.gz"
+    ).exists()
+    with pytest.raises(MeasureError, match="nothing was measured"):
+        recorded.keep("none", [ABSENT], folder, folder)
+
+
+@pytest.mark.parametrize(
+    ("isa", "cap", "ratio"),
+    [
+        ("AVX2", None, 1.5),
+        ("AVX-512 VNNI", None, 3.41),
+        ("AMX", None, 3.41),
+        ("AMX", "AVX512_CORE", 1.5),
+        ("AVX-512 VNNI", "AVX2", 1.5),
+    ],
+)
+def test_a_machine_is_offered_the_record_of_its_set_or_the_next_lesser(folder, made_up, isa, cap, ratio):
+    here = made_up(isa=ISA[isa], isa_cap=cap)
+    origin, found = recorded.expect(here, folder)
+    assert [(row.label, row.ratio) for row in found] == [("openvino int8", ratio)] and "2026" in origin
+    said = recorded.text(here, folder)
+    assert f"{ratio:.2f}" in said and ("most similar" in said) == (here.best_isa() not in ("AVX2", "AVX-512 VNNI"))
+
+
+def test_without_a_record_nothing_is_promised(folder, made_up):
+    assert "no record" in recorded.text(made_up(isa=("asimddp",), arch="aarch64"), folder)
+    assert "no record" in recorded.text(made_up(isa=()), folder)
+    assert "no record" in recorded.text(made_up(), folder / "nowhere")
+
+
+def test_every_record_is_recomputed_from_its_raw_exports():
+    for rows in recorded.read().values():
+        for row in rows:
+            assert row.recorded and row.where["machine"]["line"] and row.where["date"]
+            assert result.recompute(row, recorded.FOLDER / row.provenance["raw"]) == (row.speed, row.versus)
