@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,10 +138,11 @@ def _guarded(entry: Entry) -> Iterator[None]:
 def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
-    config = path.config(model, precision=entry.precision)
+    fitted = _fitted(path)
+    config = path.config(model, precision=entry.precision, **fitted)
     entry.served = config.name
     entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
-    placed = paths.place(path, model, store, entry.precision)
+    placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = next(batches(model, model.samples("test", 4).inputs, 4))
     with Server(store, models=[entry.served], profile=profile) as server:
@@ -152,6 +154,13 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
         return entry.end("rejected", str(error))
     entry.parts["evidence"] = found.as_dict()
     entry.parts["precision"] = {"requested": entry.precision, "observed": found.observed}
+
+
+def _fitted(path: paths.Path) -> dict[str, int]:
+    """Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone."""
+    here = machine.probe()
+    takes = "threads" in inspect.signature(path.config).parameters
+    return {"threads": here.usable_cores} if takes and here.usable_cores < here.physical_cores else {}
 
 
 def _measure(

@@ -60,7 +60,7 @@ def nearest(machine: Machine, folder: Path = FOLDER) -> list[Result]:
         name = where["machine"].get("best_isa")
         same = bool(where["gpus"]) == bool(machine.gpus) and where["machine"]["arch"] == machine.arch
         if same and name in ORDER:
-            found[ORDER.index(name)] = rows
+            found.setdefault(ORDER.index(name), rows)
     best = machine.best_isa()
     able = [place for place in found if best in ORDER and place >= ORDER.index(best)]
     return found[min(able)] if able else []

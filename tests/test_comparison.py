@@ -131,6 +131,15 @@ def test_the_results_survive_json_and_make_a_report(run, tmp_path):
     assert all(name in page for name in results)
 
 
+def test_a_process_with_fewer_cpus_than_the_machine_has_cores_gets_as_many_threads(monkeypatch, made_up):
+    path = paths.get("onnxruntime-cpu")
+    for usable, physical, wanted in ((2, 16, {"threads": 2}), (16, 16, {}), (32, 16, {})):
+        here = made_up(usable_cores=usable, physical_cores=physical)
+        monkeypatch.setattr(comparison.machine, "probe", lambda here=here: here)
+        assert comparison._fitted(path) == wanted
+        assert comparison._fitted(paths.get("vllm")) == {}
+
+
 def stub(monkeypatch, measure):
     """Replace the servers and the proof, so that only the order of events is left."""
     server = types.SimpleNamespace(version="2.51.0", mode="embedded", pid=0)
