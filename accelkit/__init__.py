@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # ONNX Runtime sends usage data unless told not to; a value that is already set stays.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# OpenVINO and NNCF send it through this package, on import already, and have no such variable; without it they do not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _LAZY = {
     "Load": ("accelkit.measure.bench", "Load"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import subprocess
 import sys
 import tokenize
@@ -90,6 +91,13 @@ def test_no_usage_data_is_sent_unless_the_user_wants_it(monkeypatch, before, aft
     assert (
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == after
     )
+
+
+def test_openvino_and_nncf_report_nothing_and_leave_nothing_in_the_home_directory(tmp_path):
+    code = "import accelkit, openvino.tools.ovc, nncf.telemetry, sys; print(sys.modules['openvino_telemetry'])"
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=home)
+    assert done.stdout.strip() == "None" and not list(tmp_path.iterdir())
 
 
 def code_lines(path: Path) -> int:
