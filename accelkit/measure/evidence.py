@@ -93,10 +93,15 @@ def from_profiles(directory: Path) -> Evidence:
         spent += time
     if not nodes:
         raise MeasureError(f"{directory}: {len(files)} profiles and no executed node in them: nothing proves what ran")
+    return _weighed("ONNX Runtime profile of the served sessions", nodes, spent)
+
+
+def _weighed(how: str, nodes: dict[str, int], spent: Counter[str]) -> Evidence:
+    """Evidence whose observed precision is that of the bulk of the time."""
     total = sum(spent.values()) or 1
     shares = {precision: round(count / total, 4) for precision, count in spent.most_common()}
     bulk = [precision for precision, share in shares.items() if share >= MINOR] or list(shares) or ["unknown"]
-    return Evidence("ONNX Runtime profile of the served sessions", nodes, "+".join(bulk), shares)
+    return Evidence(how, nodes, "+".join(bulk), shares)
 
 
 def from_openvino_profiles(directory: Path) -> Evidence:
@@ -113,15 +118,38 @@ def from_openvino_profiles(directory: Path) -> Evidence:
     return replace(found, how=f"{found.how}; OpenVINO took {taken} of {every} nodes of the graph")
 
 
+def from_layers(directory: Path) -> Evidence:
+    """Read what the instances of one served OpenVINO model wrote at their end: kernels and times of their last inference.
+
+    Layers that were fused into others or folded at compile time have no kernel; MeasureError when none has one.
+    """
+    kinds: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
+    settings: set[str] = set()
+    files = sorted(directory.rglob("*.openvino"))
+    try:
+        for facts in map(json.loads, map(Path.read_text, files)):
+            layers = [(layer["type"], implemented(layer["implementation"]), layer) for layer in facts["layers"]]
+            kinds |= Counter(f"CPU {precision} {kind}" for kind, precision, _ in layers)
+            for kind, precision, layer in layers:
+                spent[precision] += 0 if kind.startswith(CONVERSIONS) else layer["microseconds"]
+            settings.add(", ".join(f"{name} {value}" for name, value in facts["settings"].items()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasureError(f"{directory}: holds no report of OpenVINO's layers: {error}") from None
+    if not kinds:
+        raise MeasureError(f"{directory}: {len(files)} reports and no executed layer in them: nothing proves what ran")
+    return _weighed(
+        f"OpenVINO's report of the served instances: {'; '.join(sorted(settings))}", dict(kinds.most_common()), +spent
+    )
+
+
 def from_forests(directory: Path) -> Evidence:
     """Read what the instances of one served forest wrote at their end; MeasureError when none answered a row."""
     files = sorted(directory.rglob("*.forest"))
     try:
         ran = [facts for facts in map(json.loads, map(Path.read_text, files)) if facts["rows"]]
         kinds = {f"{facts['engine']} tree {facts['numbers']}": facts["trees"] for facts in ran}
-        how = {
-            f"{facts['engine']} {facts['treelite']}, {facts['model_type']}, {facts['threads']} threads" for facts in ran
-        }
+        how = {f"{facts['engine']} {facts['treelite']}, {facts['form']}, {facts['threads']} threads" for facts in ran}
         observed = {FORESTS[facts["numbers"]] for facts in ran}
     except (ValueError, KeyError, TypeError) as error:
         raise MeasureError(f"{directory}: holds no report of a forest: {error}") from None
@@ -135,5 +163,6 @@ def from_forests(directory: Path) -> Evidence:
 READERS: dict[str, Callable[[Path], Evidence]] = {
     "onnxruntime": from_profiles,
     "onnxruntime-openvino": from_openvino_profiles,
+    "openvino": from_layers,
     "fil": from_forests,
 }

@@ -1,0 +1,120 @@
+"""A read model compiled for its device, and what several instances of it share."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+from openvino import properties
+
+from accelkit.backends import host
+from accelkit.backends.key import Key, Refused
+from accelkit.backends.openvino import keys
+from accelkit.backends.openvino.reading import attempt
+
+_HINTS = {name.lower(): name for name in ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT")}
+_STREAMS = {"auto": properties.streams.Num.AUTO, "numa": properties.streams.Num.NUMA}
+
+
+def core(config: Mapping[str, Any]) -> ov.Core:
+    """OpenVINO with the configuration's library of operators."""
+    made, library = ov.Core(), keys.EXTENSION.text(config)
+    if library:
+        attempt(" loading custom CPU extensions", lambda: made.add_extension(library))
+    return made
+
+
+def instances(config: Mapping[str, Any]) -> list[str]:
+    """Names of all instances of a model, in order."""
+    return [f"{group['name']}_{number}" for group in config["instance_group"] for number in range(group["count"])]
+
+
+def device(config: Mapping[str, Any]) -> str:
+    """OpenVINO's device for a configuration."""
+    return (keys.DEVICE.text(config) or keys.DEVICE.default).upper()
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenVINO's properties for what the configuration sets; Refused for a value that the official backend refuses."""
+    found: dict[str, Any] = {}
+    for key, name in ((keys.THREADS, properties.inference_num_threads()),
+                      (keys.COMPILE_THREADS, properties.compilation_num_threads())):  # fmt: skip
+        if text := _lower(key, config):
+            found[name] = _number(key, text, "a non-negative number")
+    if text := _lower(keys.BF16, config):
+        if text != "yes":
+            raise Refused(f"expected the parameter '{keys.BF16.name}' to be YES, got {text}")
+        found[properties.hint.inference_precision()] = ov.Type.bf16
+    if text := _lower(keys.STREAMS, config):
+        known = _STREAMS.get(text)
+        found[properties.num_streams()] = (
+            known if known is not None else _number(keys.STREAMS, text, "either AUTO/NUMA/<int_value>")
+        )
+    if text := _lower(keys.HINT, config):
+        if text not in _HINTS:
+            raise Refused(f"expected the parameter '{keys.HINT.name}' to be {'/'.join(_HINTS.values())}, got {text}")
+        found[properties.hint.performance_mode()] = _HINTS[text]
+    return found
+
+
+def _lower(key: Key, config: Mapping[str, Any]) -> str:
+    return (key.text(config) or "").lower()
+
+
+def _number(key: Key, text: str, wanted: str) -> int:
+    if not re.fullmatch("[0-9]+", text):
+        raise Refused(f"expected the parameter '{key.name}' to be {wanted}, got {text}")
+    if int(text) >= 2**31:
+        raise Refused("ModelInstanceState::Create exception")
+    return int(text)
+
+
+def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile: bool) -> tuple[ov.CompiledModel, int]:
+    """The model compiled as the configuration asks, and how many streams its instances share.
+
+    The official backend has one compiled model with an infer request for each instance. Here every instance is a process
+    with a compiled model of its own, so each of several takes one stream, with that stream's part of the threads.
+    """
+    target, chosen = device(config), settings(config)
+    for name, value in chosen.items():
+        attempt("configuring openvino core", lambda name=name, value=value: core.set_property(target, {name: value}))
+    batching = bool(config.get("max_batch_size")) and not keys.yes(keys.SKIP_BATCHING, config)
+    options: dict[str, Any] = {properties.hint.allow_auto_batching(): batching}
+    if profile:
+        options[properties.enable_profiling()] = True
+    made = attempt("loading model", lambda: core.compile_model(model, target, options))
+    streams = int(made.get_property(properties.num_streams())) if target == "CPU" else 1
+    if streams > 1 and len(instances(config)) > 1:
+        threads = int(made.get_property(properties.inference_num_threads()))
+        options |= {
+            properties.num_streams(): 1,
+            properties.inference_num_threads(): max(1, threads // streams),
+            properties.hint.enable_cpu_pinning(): False,  # every process would pin its threads to the first cores
+        }
+        made = attempt("loading model", lambda: core.compile_model(model, target, options))
+    return made, streams
+
+
+def turn(config: Mapping[str, Any], instance: str, version: str, streams: int) -> Callable[[], AbstractContextManager]:
+    """What an instance holds while it computes: instances beyond the number of streams wait for one another's stream."""
+    every = instances(config)
+    home = [text.partition("=")[2] for text in host.command_line() if text.startswith("--backend-directory=")]
+    if len(every) <= streams or not home:
+        return nullcontext
+    path = Path(home[0], "openvino", f"{config['name']}-{version}.stream{every.index(instance) % streams}")
+    lock = path.open("w")  # it stays open: its lock ends with this process
+
+    @contextmanager
+    def held() -> Any:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    return held
