@@ -329,6 +329,29 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
 
 
 @cli.command()
+@click.argument("targets", nargs=-1, metavar="[TARGETS]...", type=click.Path(path_type=Path))
+@repository_option
+@click.option("--era", type=click.Choice(["legacy", "bridge", "current"]), help="Era of the server  [default: all].")
+@json_option
+def lint(targets: tuple[Path, ...], repository: Path, era: str | None, as_json: bool) -> None:
+    """Say what in config.pbtxt files will not load, or loads without the effect that you expect.
+
+    TARGETS are config files, models' directories or repositories; without one it is the whole model repository. Exit
+    code 0 means nothing or only warnings, 1 that errors were found, 2 that there is nothing to lint.
+    """
+    from accelkit import lint as module
+
+    eras = (era,) if era else module.ERAS
+    found = [finding for file in module.configs(targets or [repository]) for finding in module.file(file, eras)]
+    if as_json:
+        show([finding.as_dict() for finding in found])
+    for finding in [] if as_json else found:
+        click.echo(finding.line(eras))
+    if any(finding.severity == "error" for finding in found):
+        sys.exit(1)
+
+
+@cli.command()
 @folder_option("--out", BUILD, "Folder for everything that is made.")
 def tour(out: Path) -> None:
     """Run everything: set-up check, models, every lesson, the comparison and the report."""

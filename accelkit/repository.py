@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE = "config.pbtxt"
 PLATFORMS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch"}
+PLATFORMS |= {"torch_aoti": "pytorch", "tensorflow_savedmodel": "tensorflow", "tensorflow_graphdef": "tensorflow"}
 TYPES = {
     "float64": "TYPE_FP64",
     "float32": "TYPE_FP32",
@@ -27,7 +27,6 @@ TYPES = {
     "object": "TYPE_STRING",
 }
 TYPES |= {f"{kind}int{bits}": f"TYPE_{kind}INT{bits}".upper() for kind in ("", "u") for bits in (8, 16, 32, 64)}
-GRAPH_LEVELS = {-1: "basic", 0: "all", 1: "extended", 2: "none"}
 
 
 def new(**fields: object) -> ModelConfig:
@@ -113,22 +112,3 @@ def _same(path: Path, config: ModelConfig) -> bool:
         return equal(read(path), config)
     except ConfigError:
         return False
-
-
-def warnings(config: ModelConfig) -> list[str]:
-    """Return one line for every setting that loads without effect: unknown parameter keys, unknown graph levels."""
-    backend = config.backend or PLATFORMS.get(config.platform, "")
-    found = []
-    try:
-        keys = importlib.import_module(f"accelkit.backends.{backend}.keys").KEYS
-        unknown = sorted(set(config.parameters) - {key.name for key in keys if key.where == "parameters"})
-    except ModuleNotFoundError:  # a backend whose keys the kit does not know
-        unknown = []
-    for name in unknown:
-        found.append(f'{config.name}: parameter "{name}" is no key of the backend {backend}, which ignores it silently')
-    level = config.optimization.graph.level
-    if backend == "onnxruntime" and level not in GRAPH_LEVELS:
-        levels = ", ".join(f"{value} {name}" for value, name in GRAPH_LEVELS.items())
-        reason = f"optimization graph level {level} does not exist and silently means 0; there are {levels}"
-        found.append(f"{config.name}: {reason}")
-    return found

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["bench", "build", "compare", "doctor", "lessons", "models", "paths", "recognize", "report", "serve", "tour"]
+COMMANDS = "bench build compare doctor lessons lint models paths recognize report serve tour".split()
 
 
 def accelkit(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from accelkit import machine, models, paths, repository
+from accelkit import machine, models, paths
 from accelkit.errors import ConfigError
-from accelkit.repository import add, equal, parse, read, text, warnings
+from accelkit.repository import add, equal, parse, read, text
 
 COMMITTED = Path(__file__).parent.parent / "model_repository"
 
@@ -24,7 +24,9 @@ def test_text_and_parse_are_inverse(config):
 
 @pytest.mark.parametrize("name", [name for name in paths.names() if not isinstance(paths.get(name), paths.Unbuilt)])
 def test_committed_config_equals_what_the_code_generates(name):
-    found = [model for model in map(models.get, models.MODELS) if not paths.get(name).unavailable(machine.probe(), model)]
+    found = [
+        model for model in map(models.get, models.MODELS) if not paths.get(name).unavailable(machine.probe(), model)
+    ]
     assert found
     for generated in [paths.get(name).config(model) for model in found]:
         assert equal(read(COMMITTED / generated.name), generated)
@@ -110,22 +112,6 @@ def test_a_failed_replacement_keeps_the_old_model(tmp_path, config):
         add(tmp_path, config, {"model.onnx": tmp_path / "absent"})
     assert (directory / "1" / "model.onnx").read_text() == "good"
     assert sorted(file.name for file in directory.iterdir()) == ["1", "config.pbtxt"]
-
-
-def test_silent_settings_are_warned_of(config):
-    assert warnings(config) == []
-    config.optimization.graph.level = 3
-    assert len(warnings(config)) == 1 and "level 3" in warnings(config)[0]
-
-
-def test_unknown_parameter_keys_are_warned_of():
-    pytest.importorskip("accelkit.backends.onnxruntime.keys")
-    made = paths.get("onnxruntime-cpu").config(models.get(), threads=2, parameters={"intra_op_threads": "2"})
-    assert [line.split('"')[1] for line in warnings(made)] == ["intra_op_threads"]
-
-
-def test_configs_of_unknown_backends_are_left_alone():
-    assert warnings(repository.new(name="x", backend="custom", parameters={"a": {"string_value": "1"}})) == []
 
 
 def test_the_committed_config_is_served_as_it_is(tmp_path, config):

@@ -56,7 +56,7 @@ def config(
 ) -> ModelConfig:
     """Return the ModelConfig; `threads` None leaves ONNX Runtime's default, one per physical core.
 
-    `parameters` are passed on as they are; repository.warnings names those that the backend does not know.
+    `parameters` are passed on as they are; accelkit.lint names those that the backend does not know.
     """
     largest = model.max_batch if max_batch_size is None else max_batch_size
     values = {} if threads is None else {"intra_op_thread_count": str(threads)}

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from accelkit import lint
 from accelkit import repository as repositories
 from accelkit.errors import ServerError
 from accelkit.serving import Server
@@ -23,7 +24,7 @@ def serve(
 ) -> None:
     """Start a server, print its URLs, and stop it cleanly on Ctrl-C or SIGTERM; ServerError if it dies meanwhile.
 
-    Settings that load without effect are printed as warnings first.
+    What the linter warns of in every era is printed first.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -31,8 +32,9 @@ def serve(
     with Server(repository, mode=mode, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port) as server:
         for file in sorted(repository.glob(f"*/{repositories.FILE}")):
             if server.ready(file.parent.name):
-                for line in repositories.warnings(repositories.read(file)):
-                    echo(f"warning: {line}")
+                for finding in lint.file(file):
+                    if finding.severity == "warning" and finding.eras == lint.ERAS:
+                        echo(f"warning: {finding.line()}")
         echo(f"Triton {server.version} ({server.mode}) serves {repository}")
         echo(f"  HTTP     http://{server.http}")
         echo(f"  gRPC     {server.grpc}")

@@ -75,3 +75,17 @@ KEYS: tuple[Key, ...] = (
     INITIALIZER_ALLOCATOR, CPU_ACCELERATORS, GPU_ACCELERATORS, CUSTOM_OPS, GLOBAL_THREADPOOL, GLOBAL_INTRA_OP_THREADS,
     GLOBAL_INTER_OP_THREADS, DEFAULT_MAX_BATCH, CUDNN_SEARCH, GPU_MEMORY, ARENA_STRATEGY, COPY_IN_DEFAULT_STREAM,
 )  # fmt: skip
+OVERWRITTEN = tuple(key.name for key in (CUDNN_SEARCH, GPU_MEMORY, ARENA_STRATEGY, COPY_IN_DEFAULT_STREAM))
+"""Keys that have no effect among the parameters of the accelerator cuda: the top-level ones, or their defaults, win."""
+TENSORRT = (
+    "precision_mode", "max_workspace_size_bytes", "trt_max_partition_iterations", "trt_min_subgraph_size",
+    "int8_calibration_table_name", "int8_use_native_calibration_table", "trt_dla_enable", "trt_dla_core",
+    "trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix", "trt_timing_cache_enable",
+    "trt_timing_cache_path", "trt_force_timing_cache", "trt_dump_subgraphs", "trt_detailed_build_log",
+    "trt_build_heuristics_enable", "trt_sparsity_enable", "trt_builder_optimization_level", "trt_auxiliary_streams",
+    "trt_tactic_sources", "trt_extra_plugin_lib_paths", "trt_profile_min_shapes", "trt_profile_opt_shapes",
+    "trt_profile_max_shapes", "trt_cuda_graph_enable", "trt_context_memory_sharing_enable", "trt_layer_norm_fp32_fallback",
+    "trt_force_sequential_engine_build", "trt_dump_ep_context_model", "trt_ep_context_file_path",
+    "trt_ep_context_embed_mode",
+)  # fmt: skip
+"""Parameters of the accelerator tensorrt; the official backend refuses every other."""

@@ -1,0 +1,99 @@
+"""Lint config.pbtxt files: what will not load, and what loads without the effect that its author expects, by era."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelkit import repository
+from accelkit.backends.key import ERAS
+from accelkit.errors import ConfigError
+from accelkit.lint.rules import RULES
+from accelkit.lint.subject import Subject
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+SEVERITIES = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: where, how bad, by which rule, what it is, why it matters, how to put it right, in which eras."""
+
+    place: str
+    severity: str
+    rule: str
+    what: str
+    why: str
+    fix: str
+    eras: tuple[str, ...]
+
+    def line(self, asked: Sequence[str] = ERAS) -> str:
+        """Return it as one line; its eras are named when they are not all that were asked for."""
+        only = f" (era {', '.join(self.eras)})" if self.eras != tuple(asked) else ""
+        return f"{self.place}: {self.severity} {self.rule}: {self.what}{only}; {self.why}; fix: {self.fix}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return {**asdict(self), "eras": list(self.eras)}
+
+
+def check(
+    config: ModelConfig, *, eras: Sequence[str] = ERAS, directory: Path | None = None, where: str = "", text: str = ""
+) -> list[Finding]:
+    """Return what the rules find in a configuration; `where` is its file and `text` the file's text, for line numbers."""
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for era in eras:
+        subject = Subject(config, era, directory)
+        for rule in RULES:
+            if era in rule.eras and (not rule.backends or subject.backend in rule.backends):
+                for token, what in rule.find(subject):
+                    found.setdefault((rule.name, what), (token, []))[1].append(era)
+    by_name = {rule.name: rule for rule in RULES}
+    findings = [
+        Finding(_place(where or config.name, text, token), rule.severity, name, what, rule.why, rule.fix, tuple(seen))
+        for (name, what), (token, seen) in found.items()
+        for rule in [by_name[name]]
+    ]
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def file(path: Path, eras: Sequence[str] = ERAS) -> list[Finding]:
+    """Return the findings in a config.pbtxt; one that does not parse is one, ConfigError is raised if it is unreadable."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        config = repository.parse(text, path)
+    except ConfigError as error:
+        place, _, reason = str(error).partition(": ")
+        fix = "correct it at the line and column that are named"
+        return [Finding(place, "error", "syntax", reason, "the server cannot read the file", fix, tuple(eras))]
+    return check(config, eras=eras, directory=path.absolute().parent, where=str(path), text=text)
+
+
+def configs(targets: Iterable[Path]) -> list[Path]:
+    """Return the config files that are meant: files, models' directories, repositories; ConfigError for what is none."""
+    files: list[Path] = []
+    for target in targets:
+        if target.is_file():
+            files.append(target)
+        elif (target / repository.FILE).is_file():
+            files.append(target / repository.FILE)
+        elif below := sorted(target.glob(f"[!.]*/{repository.FILE}")):
+            files += below
+        else:
+            raise ConfigError(f"{target}: no {repository.FILE} there: name a file, a model's directory or a repository")
+    return list(dict.fromkeys(files))
+
+
+def _place(where: str, text: str, token: str) -> str:
+    """The file with the line of the first appearance of a word outside comments."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if token and token in line.partition("#")[0]:
+            return f"{where}:{number}"
+    return where

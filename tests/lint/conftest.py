@@ -1,0 +1,6 @@
+"""Small models and forests for these tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "fixtures"))

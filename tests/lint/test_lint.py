@@ -1,0 +1,102 @@
+"""lint: places, bad input, the command's output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from accelkit import lint
+from accelkit.errors import ConfigError
+
+CLEAN = 'name: "clean"\nbackend: "onnxruntime"\ninstance_group [ { kind: KIND_CPU count: 1 } ]\n'
+SILENT = """# intra_op_threads is what everybody writes
+name: "silent"
+backend: "onnxruntime"
+instance_group [ { kind: KIND_CPU count: 1 } ]
+parameters { key: "intra_op_threads" value: { string_value: "2" } }
+"""
+BROKEN = 'name: "broken"\nbackend: "onnxruntime"\nmax_batch_size: many\n'
+ALONE = (
+    'backend: "onnxruntime"\noptimization { execution_accelerators { cpu_execution_accelerator: [ { name: "x" } ] } }\n'
+)
+
+
+def add(folder: Path, **configs: str) -> Path:
+    """A repository of these configs, each with a model file."""
+    for name, text in configs.items():
+        (folder / name / "1").mkdir(parents=True)
+        (folder / name / "1" / "model.onnx").touch()
+        (folder / name / "config.pbtxt").write_text(text)
+    return folder
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command and what it said."""
+    command = [sys.executable, "-m", "accelkit", "lint", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_finding_names_the_line_and_not_a_comment(tmp_path):
+    (found,) = lint.file(add(tmp_path, silent=SILENT) / "silent" / "config.pbtxt")
+    assert found.place == f"{tmp_path}/silent/config.pbtxt:5"
+
+
+def test_errors_come_first(tmp_path):
+    severities = [found.severity for found in lint.file(add(tmp_path, alone=ALONE) / "alone" / "config.pbtxt")]
+    assert severities == ["error", "warning"]
+
+
+def test_a_config_that_does_not_parse_is_a_finding_and_hides_no_other(tmp_path):
+    done = run(add(tmp_path, broken=BROKEN, silent=SILENT))
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and len(lines) == 2
+    assert f"{tmp_path}/broken/config.pbtxt:3:17: error syntax: Couldn't parse integer: many" in lines[0]
+    assert "warning unknown-parameter" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("configs", "code"), [({"clean": CLEAN}, 0), ({"silent": SILENT}, 0), ({"clean": CLEAN, "alone": ALONE}, 1)]
+)
+def test_the_exit_code_says_whether_errors_were_found(tmp_path, configs, code):
+    done = run("--repository", add(tmp_path, **configs))
+    assert (done.returncode, done.stderr) == (code, "")
+    assert bool(done.stdout) == (set(configs) != {"clean"})
+
+
+def test_what_is_meant_may_be_a_file_a_model_or_a_repository(tmp_path):
+    add(tmp_path, clean=CLEAN, silent=SILENT)
+    every = [tmp_path / name / "config.pbtxt" for name in ("clean", "silent")]
+    assert lint.configs([tmp_path]) == every
+    assert lint.configs([tmp_path / "clean", every[1], tmp_path]) == every
+    with pytest.raises(ConfigError, match="name a file, a model's directory or a repository"):
+        lint.configs([tmp_path / "clean" / "1"])
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], ["--era", "bronze"], ["--repository", "nowhere"]])
+def test_bad_input_is_one_line_and_exit_code_2(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
+
+
+def test_a_binary_file_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "config.pbtxt").write_bytes(b"\xff\xfe\x00")
+    done = run(tmp_path)
+    assert done.returncode == 2 and "cannot be read" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_era_is_asked_for_alone(tmp_path):
+    add(tmp_path, old='platform: "tensorflow_savedmodel"\n')
+    assert "(era bridge, current)" in run(tmp_path).stdout
+    assert run("--era", "legacy", tmp_path).returncode == 0
+    alone = run("--era", "current", tmp_path)
+    assert alone.returncode == 1 and "era" not in alone.stdout.split("which no server of this era has")[1].split(";")[0]
+
+
+def test_json_holds_every_field(tmp_path):
+    rows = json.loads(run(add(tmp_path, silent=SILENT), "--json").stdout)
+    assert [sorted(row) for row in rows] == [["eras", "fix", "place", "rule", "severity", "what", "why"]]
+    assert json.loads(run(add(tmp_path / "clean", clean=CLEAN), "--json").stdout) == []

@@ -1,0 +1,243 @@
+"""Each rule: a config that it finds, one beside it that it does not, and the eras in which it holds."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from accelkit import lint, repository
+from accelkit.backends.key import ERAS
+from accelkit.lint import rules
+
+ROOT = Path(__file__).parents[2]
+NEW = ("bridge", "current")
+
+
+def text(
+    backend: str, *parts: str, group: str = "instance_group [ { kind: KIND_CPU count: 1 } ]", **values: str
+) -> str:
+    """A config.pbtxt of a backend with these parts and top-level parameters."""
+    given = [f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}' for key, value in values.items()]
+    return "\n".join([f'backend: "{backend}"', group, *parts, *given]) + "\n"
+
+
+def accelerator(side: str, name: str, **values: str) -> str:
+    """An execution accelerator with parameters."""
+    given = " ".join(f'parameters {{ key: "{key}" value: "{value}" }}' for key, value in values.items())
+    listed = f'{side}_execution_accelerator: [ {{ name: "{name}" {given} }} ]'
+    return f"optimization {{ execution_accelerators {{ {listed} }} }}"
+
+
+def ort(*parts: str, **more: str) -> str:
+    """A config of the backend onnxruntime."""
+    return text("onnxruntime", *parts, **more)
+
+
+def on_gpu(name: str, **values: str) -> str:
+    """A config of the backend onnxruntime with an accelerator for GPU instances."""
+    return ort(accelerator("gpu", name, **values), group="instance_group [ { kind: KIND_GPU } ]")
+
+
+def openvino(*parts: str, **more: str) -> str:
+    """A config of the backend openvino that takes whole batches by padding."""
+    return text("openvino", "max_batch_size: 8", *parts, **{"ENABLE_BATCH_PADDING": "YES", **more})
+
+
+def fil(without: str = "", **more: str) -> str:
+    """A config of the backend fil that loads in every era; a value None leaves a key out."""
+    values = {"is_classifier": "true", "output_class": "true", "threshold": "0.5", **more}
+    return text("fil", **{key: value for key, value in values.items() if value is not None})
+
+
+HINT = {"PERFORMANCE_HINT": "throughput"}
+# Rule: what it finds with a part of the words it says, then what it leaves alone; an entry may name its eras.
+CASES: dict[str, tuple[list[tuple], list[str]]] = {
+    "unknown-parameter": (
+        [(ort(intra_op_threads="2"), '"intra_op_threads" is no key of the backend onnxruntime', ERAS),
+         (text("fil", nope="1"), '"nope" is no key of the backend fil', ERAS),
+         (openvino(TARGET_DEVICE="AUTO"), '"TARGET_DEVICE", which the backend openvino of this era does not know', ("legacy",))],
+        [ort(intra_op_thread_count="2"), ort(TRITON_BATCH_STRATEGY_PATH="/x.so"), text("custom", anything="1")],
+    ),
+    "platform-gone": (
+        [('platform: "tensorflow_savedmodel"', '"tensorflow"', NEW), (text("tensorflow"), '"tensorflow"', NEW),
+         ('platform: "torch_aoti"', '"torch_aoti"', ("legacy",)), (text("fastertransformer"), '"fastertransformer"', ERAS)],
+        [ort(), 'platform: "onnxruntime_onnx"', text("pytorch")],
+    ),
+    "graph-level": (
+        [(ort("optimization { graph { level: 3 } }"), "level 3", ERAS)],
+        [ort(f"optimization {{ graph {{ level: {level} }} }}") for level in (-1, 0, 1, 2)],
+    ),
+    "two-instances": (
+        [(ort(group=""), "no instance_group", ERAS),
+         (ort(group="instance_group [ { kind: KIND_CPU } ]"), "without a count", ERAS)],
+        [ort(), ort(group="instance_group [ { kind: KIND_GPU } ]"), text("openvino", group="")],
+    ),
+    "bad-value": (
+        [(ort(intra_op_thread_count="two"), 'intra_op_thread_count is "two"', ERAS),
+         (ort(enable_mem_arena="maybe"), 'enable_mem_arena is "maybe"', ERAS)],
+        [ort(intra_op_thread_count=" 2abc", enable_mem_arena="OFF", enable_mem_pattern="1")],
+    ),
+    "execution-mode": (
+        [(ort(execution_mode="2"), 'execution_mode is "2"', ERAS)], [ort(execution_mode="1"), ort(execution_mode="0")],
+    ),
+    "unknown-accelerator": (
+        [(ort(accelerator("cpu", "OpenVINO")), 'cpu_execution_accelerator "OpenVINO"', ERAS),
+         (on_gpu("openvino"), 'gpu_execution_accelerator "openvino"', ERAS)],
+        [ort(accelerator("cpu", "openvino")), on_gpu("cuda"), on_gpu("tensorrt"), ort(accelerator("gpu", "warp"))],
+    ),
+    "gpu-accelerator-on-cpu": ([(ort(accelerator("gpu", "cuda")), '"cuda"', ERAS)], [on_gpu("cuda")]),
+    "openvino-parameter": (
+        [(ort(accelerator("cpu", "openvino", num_of_threads="2")), 'parameter "num_of_threads"', ERAS)],
+        [ort(accelerator("cpu", "openvino"))],
+    ),
+    "cuda-overwritten": (
+        [(on_gpu("cuda", **{key: "1"}), f'"{key}"', ERAS) for key in
+         ("cudnn_conv_algo_search", "gpu_mem_limit", "arena_extend_strategy", "do_copy_in_default_stream")],
+        [on_gpu("cuda", prefer_nhwc="1"), ort(cudnn_conv_algo_search="1")],
+    ),
+    "tensorrt-parameter": (
+        [(on_gpu("tensorrt", trt_engine_cache="1"), '"trt_engine_cache"', ERAS)],
+        [on_gpu("tensorrt", trt_engine_cache_enable="1", precision_mode="FP32"), on_gpu("cuda", trt_engine_cache="1")],
+    ),
+    "precision-mode": (
+        [(on_gpu("tensorrt", precision_mode="FP16"), 'precision_mode "FP16"', ("current",))],
+        [on_gpu("tensorrt", precision_mode="FP32")],
+    ),
+    "accelerator-elsewhere": (
+        [(openvino(accelerator("cpu", "openvino")), '"openvino"', ERAS)], [openvino(), ort(accelerator("cpu", "openvino"))],
+    ),
+    "openvino-kind-gpu": (
+        [(openvino(group="instance_group [ { kind: KIND_GPU } ]"), "KIND_GPU", ERAS)], [openvino(), on_gpu("cuda")],
+    ),
+    "openvino-boolean": (
+        [(openvino(RESHAPE_IO_LAYERS="true"), 'RESHAPE_IO_LAYERS is "true"', ERAS)],
+        [openvino(RESHAPE_IO_LAYERS=word) for word in ("YES", "yes", "NO", "false")],
+    ),
+    "openvino-padding": (
+        [(text("openvino", "max_batch_size: 8"), "max_batch_size 8 without", ERAS),
+         (openvino(ENABLE_BATCH_PADDING="true"), "max_batch_size 8 without", ERAS)],
+        [openvino(), text("openvino"), text("openvino", "max_batch_size: 1"), ort("max_batch_size: 8")],
+    ),
+    "openvino-value": (
+        [(openvino(**{key: value}), f'{key} is "{value}"', ERAS) for key, value in
+         {"NUM_STREAMS": "many", "HINT_BF16": "NO", "PERFORMANCE_HINT": "FAST", "INFERENCE_NUM_THREADS": "-1"}.items()],
+        [openvino(NUM_STREAMS="AUTO", HINT_BF16="YES", INFERENCE_NUM_THREADS="4", **HINT)],
+    ),
+    "openvino-compilation": (
+        [(openvino(COMPILATION_NUM_THREADS="2"), "for the CPU", ERAS)],
+        [openvino(), openvino(COMPILATION_NUM_THREADS="2", TARGET_DEVICE="NPU")],
+    ),
+    "openvino-streams": (
+        [(openvino(NUM_STREAMS="4"), "NUM_STREAMS 4 with 1 instances", ERAS)],
+        [openvino(NUM_STREAMS="2", group="instance_group [ { kind: KIND_CPU count: 2 } ]"), openvino(NUM_STREAMS="AUTO")],
+    ),
+    "fil-class": (
+        [(fil(is_classifier=None, output_class=None), "no output_class", ("legacy",)),
+         (fil(is_classifier=None, output_class=None), "no is_classifier", NEW),
+         (fil(output_class=None), "no output_class", ("legacy",)),
+         (fil(is_classifier=None, output_class="1"), "no is_classifier", NEW)],
+        [fil(), text("onnxruntime")],
+    ),
+    "fil-threshold": (
+        [(fil(threshold=None), "without threshold", ERAS),
+         (fil(threshold=None, is_classifier="false"), "without threshold", ERAS),
+         (fil(threshold=None, output_class=None), "without threshold", NEW)],
+        [fil(), fil(threshold=None, is_classifier="false", output_class="false")],
+    ),
+    "fil-boolean": (
+        [(fil(predict_proba="True"), 'predict_proba is "True"', ERAS), (fil(is_classifier="1"), "is_classifier", NEW),
+         (fil(output_class="yes"), "output_class", ("legacy",))],
+        [fil(predict_proba="true")],
+    ),
+    "fil-renamed": (
+        [(fil(algo="NAIVE"), '"algo", which is "layout"', NEW), (fil(layout="layered"), 'knows as "algo"', ("legacy",)),
+         (fil(storage_type="SPARSE"), "25.09 removed", NEW), (fil(is_classifier=None), '"output_class", which is', NEW)],
+        [fil(), fil(algo="NAIVE", layout="layered")],
+    ),
+    "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
+}  # fmt: skip
+FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
+LEFT = [(name, config) for name, (_, left) in CASES.items() for config in left]
+ON_DISK = {"name", "no-model-file", "not-built", "fil-model-type"}
+
+
+def by_rule(config: str, name: str, directory: Path | None = None) -> list[lint.Finding]:
+    """What one rule finds."""
+    return [found for found in lint.check(repository.parse(config), directory=directory) if found.rule == name]
+
+
+@pytest.mark.parametrize(("name", "config", "said", "eras"), FOUND)
+def test_a_rule_finds_what_it_is_about(name, config, said, eras):
+    found = [finding for finding in by_rule(config, name) if said in finding.what]
+    assert [finding.eras for finding in found] == [eras], by_rule(config, name)
+    rule = next(rule for rule in rules.RULES if rule.name == name)
+    line = found[0].line()
+    assert (found[0].severity, found[0].why, found[0].fix) == (rule.severity, rule.why, rule.fix) and "\n" not in line
+    assert (f"era {eras[0]}" in line) == (eras != ERAS)
+
+
+@pytest.mark.parametrize(("name", "config"), LEFT)
+def test_a_rule_leaves_the_rest_alone(name, config):
+    assert by_rule(config, name) == []
+
+
+def test_every_rule_is_tested_and_described():
+    assert {rule.name for rule in rules.RULES} == {*CASES, *ON_DISK}
+    for rule in rules.RULES:
+        assert rule.severity in lint.SEVERITIES and set(rule.eras) <= set(ERAS), rule.name
+        assert all((rule.finds, rule.why, rule.fix, rule.source)), rule.name
+    finders = {name for name in vars(rules) if name.startswith("_") and getattr(vars(rules)[name], "__code__", None)}
+    helpers = {"_table", "_gpu_parameters", "_class_key"}
+    assert finders - helpers == {"_" + rule.name.replace("-", "_") for rule in rules.RULES}
+
+
+def test_every_key_that_a_rule_names_is_in_a_backends_table():
+    tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in ("onnxruntime", "openvino", "fil")]
+    known = {key.name for table in tables for key in table.KEYS} | set(tables[0].TENSORRT) | set(rules.CORE)
+    source = Path(rules.__file__).read_text()
+    named = set(re.findall(r'"([A-Z]+(?:_[A-Z0-9]+)+|[a-z]+(?:_[a-z]+)+)"', source))
+    others = {"KIND_CPU", "KIND_GPU", "instance_group", "max_batch_size", "torch_aoti"}
+    assert len(named) > 10 and named - others <= known
+
+
+def model(folder: Path, name: str, config: str, *files: str) -> Path:
+    """A model's directory with these files in version 1."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "config.pbtxt").write_text(config)
+    for file in files:
+        target = folder / name / "1" / file
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+    return folder / name
+
+
+def on_disk(directory: Path) -> dict[str, str]:
+    """Severity of what the rules find in a model's directory, by rule."""
+    return {found.rule: found.severity for found in lint.file(directory / "config.pbtxt")}
+
+
+def test_what_lies_beside_the_config(tmp_path):
+    assert on_disk(model(tmp_path, "good", 'name: "good"\n' + ort(), "model.onnx")) == {}
+    assert on_disk(model(tmp_path, "renamed", 'name: "other"\n' + ort(), "model.onnx")) == {"name": "error"}
+    assert on_disk(model(tmp_path, "unbuilt", ort())) == {"not-built": "info"}
+    assert on_disk(model(tmp_path, "empty", ort(), "net.onnx")) == {"no-model-file": "error"}
+    assert on_disk(model(tmp_path, "named", 'default_model_filename: "net.onnx"\n' + ort(), "net.onnx")) == {}
+    assert on_disk(model(tmp_path, "ir", openvino(), "model.xml")) == {}
+    assert on_disk(model(tmp_path, "other", text("custom"), "anything")) == {}
+
+
+def test_the_form_of_a_forest_is_held_against_its_model_type(tmp_path):
+    assert on_disk(model(tmp_path, "default", fil(), "xgboost.ubj")) == {"fil-model-type": "error"}
+    assert on_disk(model(tmp_path, "wrong", fil(model_type="lightgbm"), "xgboost.json")) == {"fil-model-type": "error"}
+    assert on_disk(model(tmp_path, "right", fil(model_type="xgboost_ubj"), "xgboost.ubj")) == {}
+    assert on_disk(model(tmp_path, "absent", fil(), "notes.txt")) == {"no-model-file": "error"}
+
+
+def test_every_committed_config_is_free_of_findings():
+    files = lint.configs([ROOT / "model_repository"])
+    assert len(files) > 1
+    for file in files:
+        assert [found.line() for found in lint.file(file) if found.severity != "info"] == []
