@@ -183,7 +183,8 @@ def _measure(
         candidates.insert(1, Candidate(AGAIN, measures[base.name]))
         runs = bench.interleave(candidates, limits.repeats, say, broken)
         for entry in able:
-            entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
+            asked, file = bench.fitted(server, entry.served, load, data)
+            entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", asked, file.name, entry.seconds)
             if entry.name in broken:
                 entry.end("failed", broken[entry.name])
     if base.name in runs and AGAIN in runs:

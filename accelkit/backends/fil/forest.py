@@ -140,7 +140,7 @@ class Forest:
         """The engine and the forest as they are."""
         threads = self._settings.threads
         return {
-            "engine": "Treelite GTIL", "treelite": treelite.__version__, "model_type": self._settings.model_type,
+            "engine": "Treelite GTIL", "treelite": treelite.__version__, "form": self._settings.model_type,
             "trees": self.model.num_tree, "features": self.model.num_feature, "classes": self.classes,
             "numbers": self.model.input_type, "threads": threads if threads > 0 else len(os.sched_getaffinity(0)),
         }  # fmt: skip

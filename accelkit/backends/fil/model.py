@@ -10,12 +10,6 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from accelkit.backends import host
-from accelkit.backends.key import Refused
-
-GPU = (
-    "KIND_GPU cannot be used in CPU-only build: the official backend's GPU engine is nvForest (up to 26.05 that of cuML), a C++ "
-    "library that this Python-based stand-in does not have; write KIND_CPU, or use NVIDIA's container"
-)
 
 
 class TritonPythonModel:
@@ -23,13 +17,13 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the forest and hold it against the configuration."""
-        from accelkit.backends.fil import forest, run, settings
+        from accelkit.backends.fil import settings
 
         config = json.loads(args["model_config"])
-        if args["model_instance_kind"] == "GPU":
-            raise Refused(GPU)
         host.check_warmup(args["model_name"], config)
-        self.settings = settings.read(config, pb_utils.Logger.log_warn)
+        self.settings = settings.read(config, args["model_instance_kind"], pb_utils.Logger.log_warn)
+        from accelkit.backends.fil import forest, run  # and with them Treelite, which a wrong configuration needs not
+
         self.file = forest.locate(args["model_repository"], args["model_version"], config, self.settings)
         self.runner = run.Runner(forest.Forest(self.file, self.settings), pb_utils)
         self.execute = self.runner.execute
@@ -46,13 +40,6 @@ class TritonPythonModel:
             name, version, instance = self.place
             folder = Path(self.profile, name)
             folder.mkdir(parents=True, exist_ok=True)
-            facts = {
-                "model": name,
-                "version": version,
-                "instance": instance,
-                "process": os.getpid(),
-                **self.runner.facts(),
-            }
-            (folder / f"{version}-{instance}.forest").write_text(
-                json.dumps({**facts, "file": self.file.name}, indent=1)
-            )
+            about = {"model": name, "version": version, "instance": instance, "process": os.getpid()}
+            facts = {**about, **self.runner.facts(), "file": self.file.name}
+            (folder / f"{version}-{instance}.forest").write_text(json.dumps(facts, indent=1))

@@ -11,6 +11,10 @@ from accelkit.backends.fil import keys
 from accelkit.backends.key import Key, Refused
 
 INPUT, OUTPUT, SHAP = "input__0", "output__0", "treeshap_output"
+GPU = (
+    "KIND_GPU cannot be used in CPU-only build: the official backend's GPU engine is nvForest (up to 26.05 that of cuML), a C++ "
+    "library that this Python-based stand-in does not have; write KIND_CPU, or use NVIDIA's container"
+)
 _FLOAT = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
 
 
@@ -29,8 +33,13 @@ class Settings:
     shap: tuple[int, ...] | None
 
 
-def read(config: Mapping[str, Any], warn: Callable[[str], None]) -> Settings:
-    """The settings, with a warning for every key that 25.09 renamed or removed; Refused with the official text."""
+def read(config: Mapping[str, Any], kind: str, warn: Callable[[str], None]) -> Settings:
+    """The settings for an instance of that kind, with a warning for every key that 25.09 renamed or removed.
+
+    Refused with the official text, for an instance on a GPU too.
+    """
+    if kind == "GPU":
+        raise Refused(GPU)
     for old, new in keys.RENAMED.items():
         if _word(old, config):
             warn(f"The `{old.name}` parameter has been removed in 25.09 release. Use `{new.name}` instead.")

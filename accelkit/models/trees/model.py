@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,14 +69,24 @@ class Trees:
         if found := files.find(self._stem, ".onnx"):
             return found
         try:
-            import treelite
-
             from accelkit.models.trees import graph
-        except ModuleNotFoundError as error:
-            raise MissingPackage(error.name or "treelite", "trees,cpu", "writing a forest's ONNX file") from None
-        load = {"xgboost_json": _json, "xgboost_ubj": _ubj, "lightgbm": treelite.frontend.load_lightgbm_model}
-        content = graph.write(load.get(self.variant, treelite.Model.deserialize)(self.forest()))
+        except ModuleNotFoundError:
+            raise MissingPackage("onnx", "cpu", "writing a forest's ONNX file") from None
+        content = graph.write(self.load())
         return files.write(files.cache() / f"{self._stem}-{files.digest(content)}.onnx", content)
+
+    def load(self) -> Any:
+        """The forest as a treelite.Model; MissingPackage where treelite is not here."""
+        try:
+            import treelite
+        except ModuleNotFoundError:
+            raise MissingPackage("treelite", "trees", "reading a forest") from None
+        if self.model_type == "treelite_checkpoint":
+            return treelite.Model.deserialize(self.forest())
+        if self.model_type == "lightgbm":
+            return treelite.frontend.load_lightgbm_model(self.forest())
+        form = "json" if self.model_type == "xgboost_json" else "ubjson"
+        return treelite.frontend.load_xgboost_model(self.forest(), format_choice=form)
 
     def samples(self, split: str = "test", limit: int | None = None) -> Samples:
         """The first `limit` payments of a split (test, calibration or train) as inputs [N, 16], labels 1 for fraud."""
@@ -100,11 +111,13 @@ class Trees:
     def open(self, path: str | Path) -> np.ndarray:
         """The payments [N, 16] in a CSV file with a line of names; ModelError when it is none or lacks a feature."""
         try:
-            rows: Any = np.genfromtxt(path, delimiter=",", names=True, ndmin=1, dtype=np.float32)
-            return np.stack([rows[name] for name in table.FEATURES], axis=1)
-        except (OSError, ValueError, TypeError, IndexError) as error:
-            names = ", ".join(table.FEATURES)
-            raise ModelError(f"{path}: {files.reason(error)}; needs a line of names and columns {names}") from None
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = [[float(row[name]) for name in table.FEATURES] for row in csv.DictReader(file)]
+            return np.array(rows, np.float32).reshape(-1, len(table.FEATURES))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"{path}: {files.reason(error)}: a CSV file has a line of names, {', '.join(table.FEATURES)}"
+            ) from None
 
     def preprocess(self, images: Any) -> np.ndarray:
         """Inputs float32 [N, 16] from tables of payments or single ones."""
@@ -129,18 +142,6 @@ class Trees:
         for ending, data in written.items():
             files.write(files.cache() / f"{self._stem}-{files.digest(data)}{ending}", data)
         return files.cache() / f"{self._stem}-{files.digest(written[suffix])}{suffix}"
-
-
-def _json(path: Path) -> Any:
-    import treelite
-
-    return treelite.frontend.load_xgboost_model(path, format_choice="json")
-
-
-def _ubj(path: Path) -> Any:
-    import treelite
-
-    return treelite.frontend.load_xgboost_model(path, format_choice="ubjson")
 
 
 def _version(package: str) -> str:

@@ -55,7 +55,7 @@ def payments() -> tuple[np.ndarray, np.ndarray]:
     columns = {
         "amount": np.round(np.exp(3.2 + 1.1 * normal()), 2),
         "typical_amount": np.round(np.exp(3.2 + 0.5 * normal()), 2),
-        "hour": np.round((14 + 4.5 * normal()) % 24, 2),
+        "hour": np.floor((14 + 4.5 * normal()) % 24 * 100) / 100,
         "account_age": exponential(900),
         "minutes_since_last": exponential(600, 1),
         "payments_hour": np.floor(exponential(0.6, 6)),
