@@ -82,7 +82,7 @@ def compare(
                 continue
             say(f"{entry.name}: building and proving")
             with _guarded(entry):
-                _prepare(entry, model, store, Path(folder, "profile", entry.name))
+                _prepare(entry, model, store, Path(folder, "profile", entry.name), load)
         if live := _live(entries):
             with Server(store, models=[entry.served for entry in live]) as server:
                 version = server.version
@@ -135,10 +135,10 @@ def _guarded(entry: Entry) -> Iterator[None]:
         entry.end("failed", str(error))
 
 
-def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
+def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
-    fitted = _fitted(path)
+    fitted = _fitted(path, load)
     config = path.config(model, precision=entry.precision, **fitted)
     entry.served = config.name
     entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
@@ -156,11 +156,16 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path) -> None:
     entry.parts["precision"] = {"requested": entry.precision, "observed": found.observed}
 
 
-def _fitted(path: paths.Path) -> dict[str, int]:
-    """Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone."""
-    here = machine.probe()
-    takes = "threads" in inspect.signature(path.config).parameters
-    return {"threads": here.usable_cores} if takes and here.usable_cores < here.physical_cores else {}
+def _fitted(path: paths.Path, load: Load) -> dict[str, int]:
+    """What a config is given for this run: the batch where it is compiled in, and threads for few CPUs.
+
+    Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
+    """
+    here, takes = machine.probe(), inspect.signature(path.config).parameters
+    fitted = {"batch": load.batch} if "batch" in takes else {}
+    return fitted | (
+        {"threads": here.usable_cores} if "threads" in takes and here.usable_cores < here.physical_cores else {}
+    )
 
 
 def _measure(
@@ -183,8 +188,7 @@ def _measure(
         candidates.insert(1, Candidate(AGAIN, measures[base.name]))
         runs = bench.interleave(candidates, limits.repeats, say, broken)
         for entry in able:
-            asked, file = bench.fitted(server, entry.served, load, data)
-            entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", asked, file.name, entry.seconds)
+            entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
             if entry.name in broken:
                 entry.end("failed", broken[entry.name])
     if base.name in runs and AGAIN in runs:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,28 +65,6 @@ def _base64(array: np.ndarray) -> str:
     return base64.b64encode(array.tobytes()).decode()
 
 
-def fitted(server: Server, name: str, load: Load, data: Path) -> tuple[Load, Path]:
-    """Return the load and the inputs file for perf_analyzer, which knows batches only of a model that Triton batches.
-
-    Where the batch is a dimension like any other (max_batch_size 0), a request of batch 1 holds one entry of the file with
-    all rows; that file is written beside the other.
-    """
-    config, entries = server.config(name), json.loads(data.read_text())["data"]
-    first = config["input"][0]
-    if int(config.get("max_batch_size") or 0) or len(first["dims"]) == len(entries[0][first["name"]]["shape"]):
-        return load, data
-    starts = range(0, max(1, len(entries) - load.batch + 1), load.batch)
-    groups = [[entries[(start + row) % len(entries)] for row in range(load.batch)] for start in starts]
-    path = data.with_name(f"{data.stem}-by-{load.batch}{data.suffix}")
-    path.write_text(json.dumps({"data": [{key: _joined([row[key] for row in rows]) for key in rows[0]} for rows in groups]}))
-    return replace(load, batch=1), path
-
-
-def _joined(tensors: list[dict[str, Any]]) -> dict[str, Any]:
-    content = b"".join(base64.b64decode(tensor["b64"]) for tensor in tensors)
-    return {"b64": base64.b64encode(content).decode(), "shape": [len(tensors), *tensors[0]["shape"]]}
-
-
 def command(
     name: str, url: str, load: Load, data: Path | str, seconds: float, export: Path | str | None = None
 ) -> list[str]:
@@ -123,12 +101,11 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
     url = server.grpc if load.protocol == "grpc" else server.http
     env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     env["LD_LIBRARY_PATH"] = ":".join([*map(str, tools.analyzer_libs), env.get("LD_LIBRARY_PATH", "")]).rstrip(":")
-    asked, file = fitted(server, name, load, data)
     output = ""
     for length in (seconds * 2**again for again in range(5)):
         with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
             export = Path(folder, "export.json")
-            line = [str(tools.perf_analyzer), *command(name, url, asked, file, length, export)[1:]]
+            line = [str(tools.perf_analyzer), *command(name, url, load, data, length, export)[1:]]
             limit = 3 * length + 60
             try:
                 done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=limit)

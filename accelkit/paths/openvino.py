@@ -1,13 +1,15 @@
 """OpenVINO's own backend: the ONNX file as OpenVINO's IR, in FP32 or with the Q/DQ pairs of the quantized file.
 
 The official backend compiles a model with max_batch_size for that batch alone: a smaller one is an error, or with padding
-costs as much as the largest. So the batch is by default a dimension of the model like any other, and max_batch_size 0.
+costs as much as the largest. So the config is made for the batch that requests have; max_batch_size 0 makes the batch a
+dimension of the model like any other, of any size, and leaves the server nothing to gather.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     from accelkit.machine import Machine
-    from accelkit.models import Model
+    from accelkit.models import Model, Tensor
 
 NAME = "openvino"
 BACKEND = "openvino"
@@ -66,35 +68,36 @@ def config(
     *,
     precision: str = "fp32",
     name: str | None = None,
-    max_batch_size: int = 0,
+    batch: int = 16,
+    max_batch_size: int | None = None,
     instances: int = 2,
     threads: int | None = None,
     streams: int | str | None = None,
     hint: str | None = None,
-    padding: bool = False,
+    padding: bool = True,
     dynamic_batching: bool = True,
     parameters: Mapping[str, str] | None = None,
 ) -> ModelConfig:
-    """Return the ModelConfig; max_batch_size 0 makes the batch the first dimension of every tensor, of any size.
+    """Return the ModelConfig for requests of `batch`, which max_batch_size None takes over; 0 leaves the batch free.
 
     `threads` of all streams together, `streams` and `hint` None leave OpenVINO's choice: one stream, a thread per core.
     """
+    largest = min(batch, model.max_batch) if max_batch_size is None else max_batch_size
     chosen = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams, "PERFORMANCE_HINT": hint}
     values = {key: str(value) for key, value in chosen.items() if value is not None}
-    values |= ({"ENABLE_BATCH_PADDING": "YES"} if padding else {}) | dict(parameters or {})
-    front = [-1] if model.max_batch and not max_batch_size else []
+    values |= ({"ENABLE_BATCH_PADDING": "YES"} if padding and largest > 1 else {}) | dict(parameters or {})
+    front = (-1,) if model.max_batch and not largest else ()
 
-    def tensor(spec):
-        entry = repository.tensor(spec)
-        return {**entry, "dims": [*front, *entry["dims"]]}
+    def tensor(spec: Tensor) -> dict[str, object]:
+        return repository.tensor(replace(spec, dims=(*front, *spec.dims)))
 
     return repository.new(
         name=name or served_name(model, NAME, precision),
         backend=BACKEND,
-        max_batch_size=max_batch_size,
+        max_batch_size=largest,
         input=[tensor(spec) for spec in model.inputs],
         output=[tensor(spec) for spec in model.outputs],
         instance_group=[{"kind": "KIND_CPU", "count": instances}],
-        dynamic_batching={} if dynamic_batching and max_batch_size > 1 else None,
+        dynamic_batching={} if dynamic_batching and largest > 1 else None,
         parameters={key: {"string_value": value} for key, value in values.items()},
     )

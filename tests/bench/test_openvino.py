@@ -18,7 +18,7 @@ def compare(variant, batch, folder, concurrency=2, seconds=SECONDS, repeats=REPE
     """Interleaved runs: baseline and INT8 served, both in process, all with as many threads."""
     model = models.get("text_recognition", variant)
     base = paths.place(paths.get(paths.BASELINE), model, folder / "store", threads=THREADS).directory.name
-    quick = paths.place(paths.get("openvino"), model, folder / "store", "int8").directory.name
+    quick = paths.place(paths.get("openvino"), model, folder / "store", "int8", batch=batch).directory.name
     data, load = bench.inputs_file(model, folder / "inputs.json"), Load(batch, concurrency)
     with Server(folder / "store") as server:
         assert parity.check(model, parity.served(server, base, model), "fp32", 64).passed

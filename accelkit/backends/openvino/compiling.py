@@ -25,7 +25,7 @@ def core(config: Mapping[str, Any]) -> ov.Core:
     """OpenVINO with the configuration's library of operators."""
     made, library = ov.Core(), keys.EXTENSION.text(config)
     if library:
-        attempt(" loading custom CPU extensions", lambda: made.add_extension(library))
+        attempt(" loading custom CPU extensions", made.add_extension, library)
     return made
 
 
@@ -82,12 +82,12 @@ def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile:
     """
     target, chosen = device(config), settings(config)
     for name, value in chosen.items():
-        attempt("configuring openvino core", lambda name=name, value=value: core.set_property(target, {name: value}))
+        attempt("configuring openvino core", core.set_property, target, {name: value})
     batching = bool(config.get("max_batch_size")) and not keys.yes(keys.SKIP_BATCHING, config)
     options: dict[str, Any] = {properties.hint.allow_auto_batching(): batching}
     if profile:
         options[properties.enable_profiling()] = True
-    made = attempt("loading model", lambda: core.compile_model(model, target, options))
+    made = attempt("loading model", core.compile_model, model, target, options)
     streams = int(made.get_property(properties.num_streams())) if target == "CPU" else 1
     if streams > 1 and len(instances(config)) > 1:
         threads = int(made.get_property(properties.inference_num_threads()))
@@ -96,7 +96,7 @@ def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile:
             properties.inference_num_threads(): max(1, threads // streams),
             properties.hint.enable_cpu_pinning(): False,  # every process would pin its threads to the first cores
         }
-        made = attempt("loading model", lambda: core.compile_model(model, target, options))
+        made = attempt("loading model", core.compile_model, model, target, options)
     return made, streams
 
 

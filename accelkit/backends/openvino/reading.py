@@ -25,10 +25,10 @@ _PLACE = re.compile(
 Value = TypeVar("Value")
 
 
-def attempt(what: str, call: Callable[[], Value]) -> Value:
+def attempt(what: str, call: Callable[..., Value], *arguments: Any) -> Value:
     """What a call of OpenVINO returns; Refused with its reason, without the places in its source, on one line."""
     try:
-        return call()
+        return call(*arguments)
     except Exception as error:
         lines = _PLACE.sub("", str(error)).split("\n")
         reason = " ".join(line.strip() for line in lines if line.strip()) or str(error).strip()
@@ -45,7 +45,7 @@ def locate(model: str, repository: str, version: str, config: Mapping[str, Any])
 
 def read(core: ov.Core, path: Path) -> ov.Model:
     """Read a model in any format that OpenVINO has a reader for."""
-    return attempt("reading model", lambda: core.read_model(str(path)))
+    return attempt("reading model", core.read_model, str(path))
 
 
 def names(ports: Sequence[Any]) -> dict[str, Any]:
@@ -76,15 +76,14 @@ def fit(model: str, found: ov.Model, config: Mapping[str, Any]) -> ov.Model:
         tensor = change.input(name).tensor()
         tensor.set_element_type(_type(model, "input", io))
         if keys.yes(keys.RESHAPE, config):
-            wanted = _reshaped(name, shape, dims, batch)
-            attempt(f"setting shape for {name}", lambda tensor=tensor, wanted=wanted: tensor.set_shape(wanted))
+            attempt(f"setting shape for {name}", tensor.set_shape, _reshaped(name, shape, dims, batch))
         else:
             _compare(model, name, shape, dims, batch, exact=False)
         if batch:
             tensor.set_layout(ov.Layout("N..."))
     found = attempt("apply model input preprocessing", change.build)
     if batch:
-        attempt("setting max batch size", lambda: ov.set_batch(found, batch))
+        attempt("setting max batch size", ov.set_batch, found, batch)
     known = names(found.outputs)
     change = PrePostProcessor(found)
     for io in config["output"]:

@@ -68,8 +68,7 @@ class Runner:
 
     def _infer(self, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         for name, array in arrays.items():
-            tensor = ov.Tensor(array, shared_memory=True)
-            attempt("setting tensor data", lambda name=name, tensor=tensor: self.request.set_tensor(name, tensor))
+            attempt("setting tensor data", self.request.set_tensor, name, ov.Tensor(array, shared_memory=True))
         with self._turn():
             attempt("running async inference", self.request.start_async)
             attempt("running inference - wait", self.request.wait)
@@ -93,4 +92,4 @@ def _writable(array: np.ndarray) -> np.ndarray:
     if array.flags.writeable or not array.size:
         return array
     memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
-    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+    return np.ndarray(array.shape, array.dtype, memory)
