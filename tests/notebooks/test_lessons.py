@@ -23,8 +23,9 @@ def row(tour: Any, name: str) -> dict[str, Any]:
     return next(row for row in tour.summary["lessons"] if row["name"] == name)
 
 
-def test_there_are_lessons_in_an_unbroken_order():
-    assert [name[:2] for name in NAMES] == [f"{number:02d}" for number in range(len(NAMES))] and len(NAMES) >= 3
+def test_every_lesson_has_a_number_of_its_own_and_the_first_are_there():
+    numbers = [name[:2] for name in NAMES]
+    assert numbers[:3] == ["00", "01", "02"] and len(set(numbers)) == len(numbers)
 
 
 @pytest.mark.parametrize("name", NAMES)
