@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from accelkit import paths
 from accelkit.errors import MissingPackage
 from accelkit.measure.bench import text
 from accelkit.measure.result import Result
@@ -119,14 +120,19 @@ def groups(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def absent(results: Sequence[Result]) -> dict[str, str]:
-    """Return the reason of each path that is not here; one that only some models cannot take names the model."""
+    """Return why each path is not here: one that only some models cannot take names the model, all not built share a line."""
     some = {result.path for result in results if result.status != "unavailable"}
     found: dict[str, str] = {}
+    unbuilt: dict[str, None] = {}
     for result in results:
-        if result.status == "unavailable":
+        if result.status == "unavailable" and (result.reason or "").endswith(paths.NOT_BUILT):
+            unbuilt[result.path] = None
+        elif result.status == "unavailable":
             found.setdefault(
                 f"{result.path}, {result.model}" if result.path in some else result.path, result.reason or ""
             )
+    if unbuilt:
+        found["not built yet"] = f"{', '.join(unbuilt)}; `accelkit paths` says what each needs"
     return found
 
 

@@ -198,3 +198,37 @@ def test_the_module_loads_without_the_heavy_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_paths_that_are_not_built_share_a_line():
+    lines = [
+        dataclasses.replace(ABSENT, path=name, reason=f"needs much; and {report.paths.NOT_BUILT}")
+        for name in ("vllm", "pytorch")
+    ]
+    found = report.absent([BASE, ABSENT, *lines])
+    assert found == {
+        "tensorrt": "needs an NVIDIA GPU", "not built yet": "vllm, pytorch; `accelkit paths` says what each needs",
+    }  # fmt: skip
+
+
+def test_two_models_stand_in_one_table_each_under_its_name():
+    trees = dataclasses.replace(
+        BASE, model="trees", variant="xgboost_json", parity={**PARITY, "metric": "roc_auc", "value": 0.9531}
+    )
+    away = dataclasses.replace(
+        ABSENT, model="trees", variant="xgboost_json", path="openvino", reason="it has no operators for forests"
+    )
+    text = report.table([*ALL, trees, away])
+    lines = text.splitlines()
+    assert (
+        sum(line.startswith("path ") for line in lines) == 1
+        and "text_recognition small and trees xgboost_json: batch 16" in lines[0]
+    )
+    after = lines[lines.index("trees xgboost_json:") + 1]
+    assert after.startswith("onnxruntime-cpu") and "0.9531 roc_auc" in after
+    assert "openvino, trees  it has no operators for forests" in text and "trees onnxruntime-cpu" not in text
+
+
+def test_an_unknown_task_has_an_unknown_accuracy():
+    own = dataclasses.replace(BASE, parity={**PARITY, "metric": None, "value": None, "reference_value": None})
+    assert "unknown" in row(report.table([own]), "onnxruntime-cpu")

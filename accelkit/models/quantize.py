@@ -12,7 +12,7 @@ import numpy as np
 
 from accelkit import versions
 from accelkit.errors import MissingPackage, ModelError
-from accelkit.models import files
+from accelkit.models import files, named
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from accelkit.models import Model
 
 DROP = 0.005
-"""How much of the task metric, 0 to 1, may be lost on the validation half of the calibration split."""
+"""How much of the task metric (of the cosine where it is unknown) may be lost on the validation half of the calibration split."""
 BATCH = 16
 PACKAGES = ("nncf", "onnx", "onnxruntime")
 
@@ -32,27 +32,28 @@ def int8_onnx(model: Model, say: Callable[[str], object] = print) -> Path:
     ModelError for a calibration split that is empty or has another shape than the model's input.
     """
     samples = model.samples("calibration")
-    _check(model, samples.inputs)
+    inputs = named(model.inputs, samples.inputs)[model.inputs[0].name]
+    _check(model, inputs)
     parts = [
         model.code_hash,
         *map(repr, (DROP, BATCH, samples.labels)),
         *(versions.get(f"packages.{name}") for name in PACKAGES),
     ]
-    key = files.digest(Path(__file__), samples.inputs.tobytes(), *(part.encode() for part in parts))
+    key = files.digest(Path(__file__), inputs.tobytes(), *(part.encode() for part in parts))
     stem = f"{model.name}_{model.variant}_int8-{key}"
     for path in sorted(files.cache().glob(f"{stem}-*.onnx")):
         if path.with_suffix(".json").is_file() and path.stem.endswith(files.digest(path)):
             return path
     say(f"{model.name} {model.variant}: quantizing to INT8, once")
     started = time.perf_counter()
-    made, facts = quantized(model, samples.inputs, samples.labels, say=say)
+    made, facts = quantized(model, inputs, samples.labels, say=say)
     content = made.SerializeToString()
     path = files.cache() / f"{stem}-{files.digest(content)}.onnx"
     facts["seconds"] = round(time.perf_counter() - started, 1)
     files.write(path.with_suffix(".json"), json.dumps(facts).encode() + b"\n")
     files.write(path, content)
     say(
-        f"{model.name} {model.variant}: {len(facts['float'])} layers stay in float, {model.metric} {facts['before']:.4f} "
+        f"{model.name} {model.variant}: {len(facts['float'])} layers stay in float, {facts['metric']} {facts['before']:.4f} "
         f"-> {facts['after']:.4f}, {facts['seconds']:.0f} s"
     )
     return path
@@ -89,15 +90,17 @@ def quantized(
     options = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
     whole = nncf.quantize(source, nncf.Dataset(batches), subset_size=len(batches), advanced_parameters=options)
     right = _outputs(source, name, known)
-    before = model.score(right, truth)
+    metric = model.metric or "cosine"
 
     def score(graph: ModelProto) -> float:
-        return model.score(_outputs(graph, name, known), truth)
+        outputs = _outputs(graph, name, known)
+        return model.score(outputs, truth) if model.metric else _cosine(outputs, right)
 
     made, back = whole, []
-    after = first = score(whole)
+    before, after = score(source), score(whole)
+    first = after
     if after < before - limit:
-        say(f"{model.name}: {before - after:.4f} of {model.metric} lost, looking for the layers that lose it")
+        say(f"{model.name}: {before - after:.4f} of {metric} lost, looking for the layers that lose it")
         for layer in _by_damage(source, whole, lambda graph: _error(graph, name, known, right)):
             back.append(layer)
             made = in_float(source, whole, back)
@@ -105,9 +108,15 @@ def quantized(
             if after >= before - limit:
                 break
     return made, {
-        "float": back, "metric": model.metric, "before": before, "all_int8": first, "after": after, "limit": limit,
+        "float": back, "metric": metric, "before": before, "all_int8": first, "after": after, "limit": limit,
         "calibrated_on": half, "validated_on": len(truth), "versions": {name: versions.get(f"packages.{name}") for name in PACKAGES},
     }  # fmt: skip
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """By angle, where nobody has said what a right answer is."""
+    left, right = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    return float(left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))
 
 
 def _packages() -> tuple[Any, Any]:

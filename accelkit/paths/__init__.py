@@ -28,6 +28,9 @@ PLANNED: dict[str, Any] = tomllib.loads(File(__file__).with_name("planned.toml")
 NAMES = (BASELINE, *PLANNED)
 
 
+NOT_BUILT = "this version of the kit does not build it"
+
+
 @dataclass(frozen=True)
 class Built:
     """Files of one version by their name in the repository, the seconds that building took and their size."""
@@ -86,11 +89,11 @@ class Unbuilt:
         missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
         missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
         lacking = f"; missing here: {', '.join(missing)}" if missing else ""
-        return f"needs {self.NEEDS}{lacking}; and this version of the kit does not build it"
+        return f"needs {self.NEEDS}{lacking}; and {NOT_BUILT}"
 
     def build(self, model: Model, directory: File, precision: str = "fp32") -> NoReturn:
         """Raise ConfigError: there is nothing to build with."""
-        raise ConfigError(f"path {self.NAME} needs {self.NEEDS}, and this version of the kit does not build it")
+        raise ConfigError(f"path {self.NAME} needs {self.NEEDS}, and {NOT_BUILT}")
 
     def config(self, model: Model, *, precision: str = "fp32", **overrides: Any) -> NoReturn:
         """Raise ConfigError, as build does."""

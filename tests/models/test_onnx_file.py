@@ -131,3 +131,16 @@ def test_a_file_that_onnx_runtime_cannot_run_says_so(tmp_path):
     with pytest.raises(ModelError, match="ONNX Runtime cannot run it") as caught:
         onnx_file.load(file).reference("test", 1)
     assert "Nonsense" in str(caught.value)
+
+
+def test_real_samples_make_an_int8_file_judged_by_angle(tmp_path, monkeypatch):
+    pytest.importorskip("nncf")
+    from accelkit.models import quantize
+
+    monkeypatch.setenv("ACCELKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny.onnx").write_bytes(small.tiny().SerializeToString())
+    np.savez(tmp_path / "real.npz", **{"input.1": np.concatenate([small.image(16) for _ in range(4)])})
+    made = quantize.int8_onnx(onnx_file.load(tmp_path / "tiny.onnx", tmp_path / "real.npz"), say=lambda text: None)
+    facts = quantize.record(made)
+    assert facts["metric"] == "cosine" and facts["before"] == pytest.approx(1) and 0.99 < facts["after"] <= 1
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(made).graph.node}
