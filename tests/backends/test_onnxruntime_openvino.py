@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from accelkit.errors import MeasureError, ServerError
 from accelkit.measure import evidence
@@ -50,6 +50,25 @@ ALONE = small.model(
     [small.tensor("input.1", ["N", 3, 3])],
     [small.tensor("out", ["N"])],
 )
+
+
+def quantized() -> object:
+    """[N,1,32,100] -> [N,16,32,100]: a convolution between Q/DQ nodes, then Relu."""
+    weights = np.random.default_rng(0).integers(-99, 99, (16, 1, 3, 3), np.int8)
+    numbers = {"scale": np.float32(1 / 255), "zero": np.uint8(0), "step": np.float32(0.01), "middle": np.int8(0)}
+    made = [numpy_helper.from_array(np.asarray(value), name) for name, value in {**numbers, "weights": weights}.items()]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["input.1", "scale", "zero"], ["levels"]),
+        helper.make_node("DequantizeLinear", ["levels", "scale", "zero"], ["rounded"]),
+        helper.make_node("DequantizeLinear", ["weights", "step", "middle"], ["kernel"]),
+        helper.make_node("Conv", ["rounded", "kernel"], ["sum"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["sum"], ["out"]),
+    ]
+    return small.model(
+        nodes, [small.tensor("input.1", ["N", *small.IMAGE])], [small.tensor("out", ["N", 16, 32, 100])], made
+    )
+
+
 NUMBERS = 'parameters { key: "intra_op_thread_count" value: { string_value: "1" } }'
 MODELS = {
     "plain": (small.config(dims=[10]), small.tiny()),
@@ -59,6 +78,7 @@ MODELS = {
     "three": (small.config(dims=[10], more=accelerated()).replace("count: 1", "count: 3"), small.tiny()),
     "completed": ('backend: "onnxruntime" ' + accelerated(), small.tiny()),
     "split": (small.config(more=accelerated()), chain(FOREIGN)),
+    "quantized": (small.config(dims=[16, 32, 100], more=accelerated()), quantized()),
     "unmoved": ('backend: "onnxruntime" max_batch_size: 4 ' + accelerated(), ALONE),
 }
 
@@ -183,6 +203,7 @@ def test_evidence_names_the_provider_and_refuses_a_run_without_it(served):
     assert moved.nodes["OpenVINOExecutionProvider subgraph"] == 1 and "3 of 3 nodes" in moved.how
     assert split.nodes["OpenVINOExecutionProvider subgraph"] == 2 and split.nodes["CPUExecutionProvider float32"] == 1
     assert "2 of 3 nodes" in split.how and split.observed == "fp32"
+    assert read(profiles / "quantized").observed == "int8" and read(profiles / "moved").observed == "fp32"
     for name in ("unmoved", "plain"):
         with pytest.raises(MeasureError, match="no node ran on OpenVINO"):
             read(profiles / name)
