@@ -144,7 +144,7 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
     entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
     placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
-    inputs = next(batches(model, model.samples("test", 4).inputs, 4))
+    inputs = next(batches(model, model.samples("test", 4).inputs, min(4, load.batch)))
     with Server(store, models=[entry.served], profile=profile) as server:
         for _ in range(PROFILED):
             server.infer(entry.served, named(model.inputs, inputs))
@@ -203,7 +203,8 @@ def _prove(
 ) -> None:
     entry.seconds, first = bench.seconds_for(server, entry.served, model, load, limits.window_s)
     entry.cost["first_inference_ms"] = round(first, 2)
-    verdict = parity.check(model, parity.served(server, entry.served, model), entry.precision, limits.samples)
+    infer = parity.served(server, entry.served, model)
+    verdict = parity.check(model, infer, entry.precision, limits.samples, min(16, load.batch))
     entry.parts["parity"] = verdict.as_dict()
     entry.cost["memory_mb"] = memory_mb(server, entry.served)
     say(f"{entry.name}: parity {'passed' if verdict.passed else 'FAILED: ' + str(verdict.reason)}")
