@@ -81,6 +81,7 @@ def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile:
     with a compiled model of its own, so each of several takes one stream, with that stream's part of the threads.
     """
     target, chosen = device(config), settings(config)
+    core.available_devices  # noqa: B018 - loads the devices' libraries, which then check what is set
     for name, value in chosen.items():
         attempt("configuring openvino core", core.set_property, target, {name: value})
     batching = bool(config.get("max_batch_size")) and not keys.yes(keys.SKIP_BATCHING, config)

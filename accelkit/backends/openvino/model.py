@@ -13,6 +13,13 @@ import triton_python_backend_utils as pb_utils
 from accelkit.backends import host
 from accelkit.backends.key import Refused
 
+DEFAULT_FILE = "model.xml"
+
+
+def _has_layout(path: Path) -> bool:
+    """Whether a file says which dimension is the batch; of all formats only OpenVINO's own can."""
+    return path.suffix == ".xml" and path.is_file() and b'name="layout"' in path.read_bytes()
+
 
 class TritonPythonModel:
     """One instance: one compiled model with one infer request, and one inference for all requests that were gathered."""
@@ -23,9 +30,15 @@ class TritonPythonModel:
         config = auto_complete_model_config.as_dict()
         host.check_warmup(config["name"], config)
         version = Path(pb_utils.get_model_dir())
+        path = host.model_file(str(version.parent), version.name, config, DEFAULT_FILE)
+        if config.get("input") and config.get("output") and not _has_layout(path):
+            pb_utils.Logger.log_info(
+                f"skipping model configuration auto-complete for '{config['name']}': inputs and outputs already specified"
+            )
+            return auto_complete_model_config
         from accelkit.backends.openvino import complete, reading
 
-        path = reading.locate(config["name"], str(version.parent), version.name, config)
+        path = reading.existing(config["name"], path)
         command = host.settings("openvino", host.command_line())
         config.update(complete.complete(config["name"], path, config, command, pb_utils.Logger))
         return auto_complete_model_config
@@ -38,8 +51,9 @@ class TritonPythonModel:
         if args["model_instance_kind"] != "CPU":
             raise Refused(f"unable to load model '{model}', Triton OpenVINO backend supports only Kind CPU and AUTO")
         host.check_warmup(model, config)
+        path = host.model_file(args["model_repository"], args["model_version"], config, DEFAULT_FILE)
         core = compiling.core(config)
-        read = reading.read(core, reading.locate(model, args["model_repository"], args["model_version"], config))
+        read = reading.read(core, reading.existing(model, path))
         read = reading.fit(model, read, config)
         folder = os.environ.get("ACCELKIT_PROFILE_DIR")
         instance, version = args["model_instance_name"], args["model_version"]

@@ -8,7 +8,12 @@ from pathlib import Path
 import openvino as ov
 from openvino import properties
 
-SETTINGS = (properties.num_streams, properties.inference_num_threads, properties.hint.performance_mode)
+SETTINGS = {
+    properties.num_streams(): str,
+    properties.inference_num_threads(): str,
+    properties.hint.performance_mode(): str,
+    properties.hint.inference_precision(): lambda value: value.to_string(),
+}
 
 
 def write(path: Path, compiled: ov.CompiledModel, request: ov.InferRequest) -> None:
@@ -16,7 +21,7 @@ def write(path: Path, compiled: ov.CompiledModel, request: ov.InferRequest) -> N
     ran = [info for info in request.profiling_info if info.status == ov.ProfilingInfo.Status.EXECUTED]
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {
-        "settings": {name(): str(compiled.get_property(name())) for name in SETTINGS},
+        "settings": {name: text(compiled.get_property(name)) for name, text in SETTINGS.items()},
         "layers": [
             {
                 "type": info.node_type,

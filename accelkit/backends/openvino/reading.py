@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
-from accelkit.backends import host
 from accelkit.backends.key import Refused
 from accelkit.backends.openvino import keys
 
-DEFAULT_FILE = "model.xml"
 TYPES = {
     "BOOL": ov.Type.boolean, "FP16": ov.Type.f16, "FP32": ov.Type.f32,
     **{f"{sign.upper()}INT{bits}": getattr(ov.Type, f"{sign or 'i'}{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -35,9 +33,8 @@ def attempt(what: str, call: Callable[..., Value], *arguments: Any) -> Value:
         raise Refused(f"openvino error in {what} : {reason[:600]}") from None
 
 
-def locate(model: str, repository: str, version: str, config: Mapping[str, Any]) -> Path:
-    """The model's file or directory: default_model_filename or model.xml; its ending says the format."""
-    path = host.model_file(repository, version, config, DEFAULT_FILE)
+def existing(model: str, path: Path) -> Path:
+    """The model's file or directory, whose ending says the format; Refused when there is none."""
     if not path.exists():
         raise Refused(f"unable to find '{path}' for model '{model}'")
     return path

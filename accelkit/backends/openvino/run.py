@@ -45,8 +45,8 @@ class Runner:
                 responses.append(self._response([array[start:end] for array in arrays]))
             return responses
         except Exception as error:
-            failed = self._pb.InferenceResponse(error=self._pb.TritonError(str(error)))
-            return [failed for _ in requests]
+            reason = str(error)
+            return [self._pb.InferenceResponse(error=self._pb.TritonError(reason)) for _ in requests]
 
     def _joined(self, feeds: list[dict[str, np.ndarray]], sizes: list[int]) -> dict[str, np.ndarray]:
         """The inputs of one execution; with a batch it must be exactly the largest one, or be padded to it."""
@@ -70,8 +70,8 @@ class Runner:
         for name, array in arrays.items():
             attempt("setting tensor data", self.request.set_tensor, name, ov.Tensor(array, shared_memory=True))
         with self._turn():
-            attempt("running async inference", self.request.start_async)
-            attempt("running inference - wait", self.request.wait)
+            # In this thread: start_async and wait would hand it to another and back.
+            attempt("running async inference", self.request.infer, None, False, True)
         found = [self.request.get_output_tensor(index).data for _, index in self._outputs]
         if self._batch and any(len(array) != self._batch for array in found):
             raise Refused(
@@ -91,5 +91,5 @@ def _writable(array: np.ndarray) -> np.ndarray:
     """The same memory as an array that may be written: OpenVINO shares no other kind, and does not write inputs."""
     if array.flags.writeable or not array.size:
         return array
-    memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
+    memory: Any = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
     return np.ndarray(array.shape, array.dtype, memory)
