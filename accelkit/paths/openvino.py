@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from accelkit import repository
 from accelkit.errors import MissingPackage, ModelError
-from accelkit.models.files import reason
 from accelkit.paths import Built, served_name
 
 if TYPE_CHECKING:
@@ -58,7 +57,8 @@ def build(model: Model, directory: Path, precision: str = "fp32") -> Built:
         # Weights are rounded to FP16 unless told not to: faster to load, and 1e-3 away from the model.
         openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)
     except RuntimeError as error:
-        raise ModelError(f"OpenVINO cannot read {source}: {reason(error)}") from None
+        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1]  # before it, places in its source
+        raise ModelError(f"OpenVINO cannot read {source}: {last}") from None
     files = {path.name: path for path in (target, target.with_suffix(".bin"))}
     return Built(files, time.perf_counter() - started, sum(path.stat().st_size for path in files.values()) / 1e6)
 
