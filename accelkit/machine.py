@@ -67,6 +67,7 @@ class Machine:
     runtimes: dict[str, str]
     docker: str | None
     isa_cap: str | None = None
+    vendor: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, as JSON brings them back."""
@@ -115,6 +116,11 @@ def isa(root: Path = ROOT) -> tuple[str, ...]:
     """Return the flags of /proc/cpuinfo that matter to inference, in the order of ISA."""
     flags = _cpuinfo(root, "flags", "Features").split()
     return tuple(name for name in ISA if name in flags)
+
+
+def vendor(root: Path = ROOT) -> str:
+    """Return the vendor_id of /proc/cpuinfo, such as GenuineIntel; empty when unknown."""
+    return _cpuinfo(root, "vendor_id")
 
 
 def physical_cores(root: Path = ROOT) -> int:
@@ -255,4 +261,5 @@ def probe() -> Machine:
         runtimes=runtimes(),
         docker=docker(),
         isa_cap=os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        vendor=vendor(),
     )

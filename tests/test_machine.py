@@ -48,6 +48,12 @@ def test_isa_takes_the_flags_that_matter(tmp_path):
     assert machine.isa(tmp_path / "nothing") == ()
 
 
+def test_the_vendor_is_that_of_cpuinfo_or_empty(tmp_path, made_up):
+    root = tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Xeon"})
+    assert machine.vendor(root) == "GenuineIntel" and machine.vendor(tmp_path / "nothing") == ""
+    assert machine.probe().vendor == machine.vendor() and made_up().vendor == ""
+
+
 @pytest.mark.parametrize(
     ("flags", "name"),
     [

@@ -22,11 +22,15 @@ EVIDENCE = "onnxruntime-openvino"
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
-    """Return what is missing, or that OpenVINO has no operator for trees."""
+    """Return what is missing, such as a CPU that the plugin serves, or that OpenVINO has no operator for trees."""
     if model is not None and model.kind == "forest":
         return f"needs {NEEDS} and a neural network: OpenVINO has no operator for trees, every node would fall back"
     if machine.arch != "x86_64":
         return f"needs {NEEDS}; missing here: the provider's package exists for x86 only, this is {machine.arch}"
+    if machine.vendor not in ("GenuineIntel", ""):
+        lacking = "its CPU device, which the plugin of this version offers on Intel processors only"
+        elsewhere = "NVIDIA's image has the provider built in, which does not ask"
+        return f"needs {NEEDS}; missing here: {lacking}, this is {machine.cpu}; {elsewhere}"
     packages = (("onnxruntime", "onnxruntime-gpu"), ("onnxruntime-ep-openvino",))
     if all(any(name in machine.runtimes for name in names) for names in packages):
         return None

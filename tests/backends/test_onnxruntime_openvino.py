@@ -15,11 +15,14 @@ import pytest
 import small
 from onnx import helper, numpy_helper
 
+from accelkit import machine, paths
 from accelkit.errors import MeasureError, ServerError
 from accelkit.measure import evidence
 from accelkit.serving import Server
 
 plugin = pytest.importorskip("onnxruntime_ep_openvino")
+MISSING = paths.get("onnxruntime-openvino").unavailable(machine.probe())
+needs_device = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 PROVIDER = "OpenVINOExecutionProvider"
 
 
@@ -86,6 +89,8 @@ MODELS = {
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """The answers to one request each, the memory maps of the processes, and the profiles, of all models."""
+    if MISSING:
+        pytest.skip(MISSING)
     repository, profiles = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("profiles")
     for name, (text, made) in MODELS.items():
         small.add(repository, name, text, made)
@@ -124,10 +129,9 @@ def test_the_nodes_move_and_the_answers_stay(served):
     assert sessions(profiles, "plain")[0]["assigned"] == {"CPUExecutionProvider": 3}
 
 
-def test_the_plugin_is_in_no_process_that_does_not_ask_for_it(served):
+def test_the_plugin_is_in_the_process_of_a_model_that_asks_for_it(served):
     _, maps, _ = served
-    assert "onnxruntime" in maps["plain"] and "openvino" not in maps["plain"]
-    assert plugin.get_library_path() in maps["moved"]
+    assert plugin.get_library_path() in maps["moved"] and "openvino" not in maps["plain"]
 
 
 def test_what_openvino_has_not_runs_on_the_cpu_provider(served):
@@ -140,13 +144,29 @@ def test_what_openvino_has_not_runs_on_the_cpu_provider(served):
 
 @pytest.fixture
 def place(tmp_path):
-    """A repository with one accelerated model and a server that has not loaded it."""
+    """A server with the model plain, and in its repository one with the accelerator and one with it twice."""
+    small.add(tmp_path, "plain", *MODELS["plain"])
     small.add(tmp_path, "late", small.config(dims=[10], more=accelerated()), small.tiny())
     small.add(tmp_path, "twice", small.config(dims=[10], more=accelerated(count=2)), small.tiny())
-    with Server(tmp_path, models=[]) as server:
+    with Server(tmp_path, models=["plain"]) as server:
         yield server
 
 
+def test_the_plugin_is_in_no_process_that_does_not_ask_for_it(place):
+    place.infer("plain", {"input.1": small.image(3)})
+    assert "onnxruntime" in mapped("plain") and "openvino" not in mapped("plain")
+
+
+def test_the_server_loads_it_exactly_where_the_path_says_so(place):
+    if MISSING is None:
+        place.load("late")
+    else:
+        with pytest.raises(ServerError, match="offers no CPU device on this machine: .* on Intel processors only"):
+            place.load("late")
+    assert place.ready("late") == (MISSING is None)
+
+
+@needs_device
 def test_sessions_are_made_one_at_a_time(place):
     loading = threading.Thread(target=place.load, args=("late",))
     with open(plugin.get_library_path(), "rb") as library:
@@ -161,6 +181,7 @@ def test_sessions_are_made_one_at_a_time(place):
     assert place.ready("late")
 
 
+@needs_device
 def test_the_accelerator_twice_is_refused(place):
     with pytest.raises(ServerError, match="onnx runtime error 1: Provider OpenVINOExecutionProvider has already been"):
         place.load("twice")
@@ -185,15 +206,17 @@ except Exception as error:
     assert "onnxruntime-ep-openvino" in said and said.count("\n") == 1
 
 
-def test_a_cpu_of_any_vendor_is_offered():
+def test_without_a_cpu_device_it_is_refused():
     code = """
-onnxruntime.register_execution_provider_library("openvino", openvino.library())
-openvino._register_for_any_vendor(openvino.library())
-options = onnxruntime.SessionOptions()
-options.add_provider_for_devices(openvino._devices()[-1:], {})
-print(options.has_providers())
+known = onnxruntime.get_ep_devices
+onnxruntime.get_ep_devices = lambda: [device for device in known() if device.ep_name != openvino.PROVIDER]
+try:
+    openvino.add(onnxruntime.SessionOptions())
+except Exception as error:
+    print(type(error).__name__, error)
 """
-    assert fresh(code) == "True\n"
+    said = fresh(code)
+    assert said.startswith("Refused the OpenVINO provider offers no CPU device") and said.count("\n") == 1
 
 
 def test_evidence_names_the_provider_and_refuses_a_run_without_it(served):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from accelkit import models, paths, repository
+from accelkit import machine, models, paths, repository
 from accelkit.comparison import compare
+from accelkit.errors import ConfigError
 from accelkit.measure import bench, evidence, parity
 from accelkit.serving import Server
 
@@ -33,18 +34,35 @@ def test_it_is_the_baseline_with_one_line_more():
         ({"runtimes": {"onnxruntime-gpu": "1", "onnxruntime-ep-openvino": "1"}}, "network", None),
         ({"runtimes": {"onnxruntime": "1"}}, "network", "pip install 'accelkit[cpu]'"),
         ({"runtimes": {"onnxruntime-ep-openvino": "1"}}, "network", "pip install 'accelkit[cpu]'"),
+        ({"vendor": "GenuineIntel"}, "network", None),
+        (
+            {"vendor": "AuthenticAMD", "cpu": "AMD EPYC"},
+            "network",
+            "on Intel processors only, this is AMD EPYC; NVIDIA's",
+        ),
+        ({"vendor": "AuthenticAMD", "runtimes": {}}, "network", "on Intel processors only"),
         ({"arch": "aarch64"}, "network", "exists for x86 only, this is aarch64"),
         ({}, "forest", "no operator for trees"),
     ],
 )
 def test_it_says_what_it_needs(made_up, change, kind, said):
     reason = PATH.unavailable(made_up(**change), SimpleNamespace(kind=kind))
-    assert (reason is None) == (said is None) and (said or "") in (reason or "")
+    assert (reason is None) == (said is None) and (said or "") in (reason or "") and "\n" not in (reason or "")
+
+
+def test_without_the_device_nothing_is_built(made_up, monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "probe", lambda: made_up(vendor="AuthenticAMD", cpu="AMD EPYC"))
+    monkeypatch.setattr(PATH, "build", None)
+    with pytest.raises(ConfigError, match="onnxruntime-openvino is unavailable: .*on Intel processors only"):
+        paths.place(PATH, models.get(), tmp_path / "models")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """What the path's model answered for parity, and its evidence."""
+    if missing := PATH.unavailable(machine.probe()):
+        pytest.skip(missing)
     model, store = models.get(), tmp_path_factory.mktemp("repository")
     paths.place(PATH, model, store)
     name, profile = PATH.config(model).name, store.parent / "profile"
@@ -67,6 +85,7 @@ def test_every_node_moved_and_ran_in_fp32(served):
 
 def test_a_run_in_which_everything_fell_back_has_no_number(tmp_path, monkeypatch):
     """The baseline's config under the path's name: it loads and answers right, and OpenVINO has no part in it."""
+    monkeypatch.setattr(PATH, "unavailable", lambda machine, model=None: None)
     monkeypatch.setattr(PATH, "config", lambda model, precision, **settings: paths.get(paths.BASELINE).config(
         model, name="text_recognition_onnxruntime_openvino", **settings
     ))  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,13 +13,7 @@ import onnxruntime
 from accelkit.backends.key import Refused
 
 PROVIDER = "OpenVINOExecutionProvider"
-_INTEL = 0x8086
 _CPU = onnxruntime.OrtHardwareDeviceType.CPU
-# The plugin's pointer to ONNX Runtime's table of functions, and the place of HardwareDevice_VendorId in that table,
-# whose order is part of its binary interface.
-_TABLE = "_ZZN3Ort6detail6Global3ApiEPK6OrtApiE3api"
-_VENDOR, _LENGTH = 308, 400
-_kept: list[Any] = []
 
 
 def library() -> str | None:
@@ -53,37 +46,10 @@ def _device() -> Any:
             "unknown Execution Accelerator 'openvino' is requested: install the package onnxruntime-ep-openvino"
         )
     onnxruntime.register_execution_provider_library("openvino", path)
-    if not (found := _devices()):
-        _register_for_any_vendor(path)
-        found = _devices()
-    if not found:
-        raise Refused("the OpenVINO provider of ONNX Runtime offers no CPU device on this machine")
-    return found[0]
-
-
-def _devices() -> list[Any]:
-    return [known for known in onnxruntime.get_ep_devices() if known.ep_name == PROVIDER and known.device.type == _CPU]
-
-
-def _register_for_any_vendor(path: str) -> None:
-    """Register the plugin anew while every CPU answers as Intel's.
-
-    The plugin offers its CPU device on Intel's CPUs only; the provider built into the official backend asks nobody, and
-    OpenVINO runs on any x86 CPU. What it registers so goes on using this copy of the table.
-    """
-    try:
-        slot = ctypes.c_void_p.in_dll(ctypes.CDLL(path), _TABLE)
-    except (OSError, ValueError):
-        return
-    if not (original := slot.value):
-        return
-    kind = ctypes.c_void_p * _LENGTH
-    table = kind.from_buffer_copy(kind.from_address(original))
-    answer = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p)(lambda device: _INTEL)
-    table[_VENDOR] = ctypes.cast(answer, ctypes.c_void_p).value
-    _kept.extend((table, answer))
-    slot.value = ctypes.addressof(table)
-    try:
-        onnxruntime.register_execution_provider_library("openvino-any", path)
-    finally:
-        slot.value = original
+    for known in onnxruntime.get_ep_devices():
+        if known.ep_name == PROVIDER and known.device.type == _CPU:
+            return known
+    raise Refused(
+        "the OpenVINO provider offers no CPU device on this machine: the plugin onnxruntime-ep-openvino of this version "
+        "does so on Intel processors only"
+    )
