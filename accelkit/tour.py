@@ -13,6 +13,7 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     from accelkit.budget import budget
     from accelkit.comparison import compare_all
     from accelkit.measure import result
+    from accelkit.models import quantize
 
     budget()
     started = time.monotonic()
@@ -25,6 +26,9 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     served = [models.get(name) for name in models.names()]
     for model in served:
         echo(f"model: {model.name} {model.variant}, {model.onnx()}")
+        if "int8" in model.precisions and {"nncf", "onnx", "onnxruntime"} <= found.runtimes.keys():
+            # Before the lessons: the first build takes longer than one of them.
+            echo(f"model: {model.name} {model.variant} in INT8, {quantize.int8_onnx(model)}")
     summary = lessons.run(lessons.names(), out=out / "tour")
     results = compare_all(served, out=out / "compare")
     result.write(out / "compare" / "results.json", results)
