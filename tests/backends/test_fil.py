@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import re
@@ -19,6 +20,7 @@ from accelkit.backends.fil import forest, keys, settings
 from accelkit.backends.key import ERAS, Refused
 from accelkit.errors import ServerError
 from accelkit.measure import evidence
+from accelkit.models.trees import nodes
 from accelkit.serving import Server
 
 CLASSES = {"predict_proba": None, "output": "[ 1 ]"}
@@ -307,6 +309,30 @@ def test_a_class_is_told_by_the_threshold_and_dims_of_one_vanish(loaded):
         64,
         2,
     )
+
+
+def test_a_probability_that_equals_the_threshold_is_not_above_it(tmp_path):
+    file = put(tmp_path, "one_column") / "1" / "xgboost.json"
+    wanted = settings.read(parsed(CASES["class"][0]), "CPU", lambda line: None)
+    row = forests.rows()[:1]
+    exact = float(forest.Forest(file, dataclasses.replace(wanted, probabilities=True)).answer(row)["output__0"][0])
+    below = float(np.nextafter(np.float32(exact), np.float32(0)))
+    told = [forest.Forest(file, dataclasses.replace(wanted, threshold=value)).answer(row) for value in (exact, below)]
+    assert [float(answer["output__0"][0]) for answer in told] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["shap", "shap_lightgbm", "shap_sklearn"])
+def test_shap_values_of_rows_on_the_thresholds_add_up(tmp_path, name):
+    found = settings.read(parsed(CASES[name][0]), "CPU", lambda line: None)
+    explained = forest.Forest(forest.locate(str(put(tmp_path, name)), "1", {}, found), found)
+    splits = nodes.read(explained.model)
+    inner = splits.left >= 0
+    rows = np.repeat(forests.rows(1), inner.sum(), axis=0)
+    rows[np.arange(len(rows)), splits.feature[inner]] = splits.threshold[inner]
+    answer = explained.answer(rows)
+    margins = answer["treeshap_output"].reshape(len(rows), -1, 4).sum(axis=2)
+    fraud = margins[:, 1] if margins.shape[1] == 2 else 1 / (1 + np.exp(-margins[:, 0]))
+    assert len(np.unique(fraud)) > 3 and np.allclose(fraud, answer["output__0"][:, 1], atol=1e-5)
 
 
 def test_the_class_of_several_is_the_likeliest(loaded):
