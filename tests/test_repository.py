@@ -24,10 +24,8 @@ def test_text_and_parse_are_inverse(config):
 
 @pytest.mark.parametrize("name", [name for name in paths.names() if not isinstance(paths.get(name), paths.Unbuilt)])
 def test_committed_config_equals_what_the_code_generates(name):
-    found = [
-        model for model in map(models.get, models.MODELS) if not paths.get(name).unavailable(machine.probe(), model)
-    ]
-    assert found
+    found = [model for model in map(models.get, models.MODELS) if (COMMITTED / paths.served_name(model, name)).exists()]
+    assert found and (name != paths.BASELINE or len(found) == len(models.MODELS))
     for generated in [paths.get(name).config(model) for model in found]:
         assert equal(read(COMMITTED / generated.name), generated)
 
