@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accelkit import machine, models, paths
+from accelkit import models, paths
 from accelkit.errors import ConfigError
 from accelkit.repository import add, equal, parse, read, text
 
