@@ -209,7 +209,8 @@ def _prove(
     entry.cost["memory_mb"] = memory_mb(server, entry.served)
     say(f"{entry.name}: parity {'passed' if verdict.passed else 'FAILED: ' + str(verdict.reason)}")
     if verdict.reason:
-        entry.end("rejected", verdict.reason)
+        seen = entry.parts["precision"]["observed"]
+        entry.end("rejected", verdict.reason + (f"; it ran in {seen}" if seen != entry.precision else ""))
 
 
 def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load, raw: str) -> None:

@@ -30,7 +30,13 @@ SETS = {  # flag: name, and how it multiplies 8-bit integers faster than floats;
     "avx2": ("AVX2", None),
 }
 _CORE = ("avx2", "avx512f")
-CAPS: dict[str, tuple[str, ...]] = {"SSE41": (), "AVX": (), "AVX2": ("avx2",), "AVX2_VNNI": ("avx2", "avx_vnni"), "AVX512_CORE": _CORE}
+CAPS: dict[str, tuple[str, ...]] = {
+    "SSE41": (),
+    "AVX": (),
+    "AVX2": ("avx2",),
+    "AVX2_VNNI": ("avx2", "avx_vnni"),
+    "AVX512_CORE": _CORE,
+}
 CAPS |= dict.fromkeys(("AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16"), (*_CORE, "avx512_vnni"))
 """Sets of SETS that ONEDNN_MAX_CPU_ISA leaves to oneDNN, and so to OpenVINO; ONNX Runtime's own kernels do not read it."""
 RUNTIMES = (  # what a result depends on
