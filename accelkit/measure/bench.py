@@ -31,6 +31,8 @@ STRETCH = 1.2
 LEAST = 20
 """Requests that a run should at least hold; slow models get up to LONGER times the window for it."""
 LONGER = 4
+SHORT = ("time window", "--measurement-interval", "failed to find the requested model version")
+"""What perf_analyzer says when no request ended in a window; the last one, when the server's counters did not move in it."""
 TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:\{[^{}]*\}|\[(?:\{[^{}]*\},?)*\]),?')
 
 
@@ -119,7 +121,7 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
                 output = f"error: {error}"
         else:
             output = done.stderr + done.stdout
-            if "time window" not in output and "--measurement-interval" not in output:
+            if not any(word in output for word in SHORT):
                 break
     raise MeasureError(f"perf_analyzer cannot measure model {name} on {url}: {_reason(output)}")
 

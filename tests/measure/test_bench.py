@@ -131,12 +131,19 @@ def analyzer(tmp_path, monkeypatch):
     return install
 
 
-def test_a_window_without_requests_is_tried_again_twice_as_long(tmp_path, analyzer, export):
+@pytest.mark.parametrize(
+    "said",
+    [
+        "No valid requests recorded within time interval. Please use a larger time window.",
+        "failed to find the requested model version",
+    ],
+)
+def test_a_window_without_requests_is_tried_again_twice_as_long(tmp_path, analyzer, export, said):
     (tmp_path / "good.json").write_text(json.dumps(export()))
     analyzer(
         'echo "$@" >> $HERE/calls\n'
         "if [ $(wc -l < $HERE/calls) = 1 ]; then"
-        ' echo "No valid requests recorded within time interval. Please use a larger time window." >&2; exit 3; fi\n'
+        f' echo "{said}" >&2; exit 3; fi\n'
         "cp $HERE/good.json $EXPORT"
     )
     run = bench.run(NOBODY, "m", Load(16, 2), tmp_path / "inputs.json", 0.9)
