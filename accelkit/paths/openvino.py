@@ -70,7 +70,7 @@ def config(
     name: str | None = None,
     batch: int = 16,
     max_batch_size: int | None = None,
-    instances: int = 2,
+    instances: int = 1,
     threads: int | None = None,
     streams: int | str | None = None,
     hint: str | None = None,

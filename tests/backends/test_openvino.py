@@ -325,35 +325,29 @@ def test_bfloat16_is_asked_for_and_taken_where_the_cpu_has_it(loaded, unloaded):
     assert asked == {"INFERENCE_PRECISION_HINT": openvino.Type.bf16}
 
 
-SHARED = {
-    "two_on_one": (2, {"INFERENCE_NUM_THREADS": "2"}, {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "2"}, 1),
-    "two_on_two": (2, {"INFERENCE_NUM_THREADS": "2", "NUM_STREAMS": "2"},
-                   {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}, 0),
-    "one_on_two": (1, {"INFERENCE_NUM_THREADS": "2", "NUM_STREAMS": "2"},
-                   {"NUM_STREAMS": "2", "INFERENCE_NUM_THREADS": "2"}, 0),
-}  # fmt: skip
+SHARED = {  # instances, streams in the configuration, streams of an instance, its part of the threads
+    "two_on_one": (2, "1", "1", 2),
+    "two_on_two": (2, "2", "1", 2),
+    "four_on_two": (4, "2", "1", 4),
+    "one_on_two": (1, "2", "2", 1),
+}
 
 
-def test_instances_share_streams_and_threads_as_those_of_one_compiled_model_do(tmp_path):
-    """Several instances take one stream each with its part of the threads, or wait for one another's."""
-    for name, (count, values, *_) in SHARED.items():
-        text = TINY.replace("count: 1", f"count: {count}") + parameters(**values)
+def test_instances_part_streams_and_threads_as_those_of_one_compiled_model_do(tmp_path):
+    """Several instances take one stream each with its part of the threads; beyond the streams they part the threads."""
+    for name, (count, streams, *_) in SHARED.items():
+        text = TINY.replace("count: 1", f"count: {count}") + parameters(INFERENCE_NUM_THREADS="2", NUM_STREAMS=streams)
         small.add(tmp_path / "repository", name, text, small.tiny())
-    with Server(tmp_path / "repository", profile=tmp_path / "profiles") as server:
-        home = next(word.partition("=")[2] for word in server.command if word.startswith("--backend-directory="))
-        waiting = [path.name for path in openvino_directory(home).glob("*.stream*")]
-        with ThreadPoolExecutor(4) as pool:
-            for name in SHARED:
-                answers = list(
-                    pool.map(lambda _, name=name: server.infer(name, {"input.1": small.image(16)})["out"], range(8))
-                )
-                assert all(np.allclose(answer, answers[0]) for answer in answers)
-    assert waiting == [f"{name}-1.stream0" for name, (*_, locks) in SHARED.items() if locks]
-    for name, (count, _, settings, _) in SHARED.items():
+    with Server(tmp_path / "repository", profile=tmp_path / "profiles") as server, ThreadPoolExecutor(4) as pool:
+        for name in SHARED:
+            answers = list(
+                pool.map(lambda _, name=name: server.infer(name, {"input.1": small.image(16)})["out"], range(8))
+            )
+            assert all(np.allclose(answer, answers[0]) for answer in answers)
+    model = openvino.Core().read_model(small.tiny().SerializeToString())
+    asked = {"INFERENCE_NUM_THREADS": 2, "NUM_STREAMS": 2}
+    threads = openvino.Core().compile_model(model, "CPU", asked).get_property("INFERENCE_NUM_THREADS")
+    for name, (count, _, streams, parts) in SHARED.items():
         made = [json.loads(path.read_text())["settings"] for path in (tmp_path / "profiles" / name).glob("*.openvino")]
-        assert len(made) == count and all(settings.items() <= one.items() for one in made), made
-    assert not openvino_directory(home).exists()
-
-
-def openvino_directory(home: str) -> Path:
-    return Path(home, "openvino")
+        expected = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": str(max(1, threads // parts))}
+        assert len(made) == count and all(expected.items() <= one.items() for one in made), made

@@ -1,18 +1,14 @@
-"""A read model compiled for its device, and what several instances of it share."""
+"""A read model compiled for its device, with its part of what several instances share."""
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import openvino as ov
 from openvino import properties
 
-from accelkit.backends import host
 from accelkit.backends.key import Key, Refused
 from accelkit.backends.openvino import keys
 from accelkit.backends.openvino.reading import attempt
@@ -27,11 +23,6 @@ def core(config: Mapping[str, Any]) -> ov.Core:
     if library:
         attempt(" loading custom CPU extensions", made.add_extension, library)
     return made
-
-
-def instances(config: Mapping[str, Any]) -> list[str]:
-    """Names of all instances of a model, in order."""
-    return [f"{group['name']}_{number}" for group in config["instance_group"] for number in range(group["count"])]
 
 
 def device(config: Mapping[str, Any]) -> str:
@@ -74,11 +65,12 @@ def _number(key: Key, text: str, wanted: str) -> int:
     return int(text)
 
 
-def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile: bool) -> tuple[ov.CompiledModel, int]:
-    """The model compiled as the configuration asks, and how many streams its instances share.
+def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile: bool) -> ov.CompiledModel:
+    """The model compiled as the configuration asks, for one of its instances.
 
     The official backend has one compiled model with an infer request for each instance. Here every instance is a process
-    with a compiled model of its own, so each of several takes one stream, with that stream's part of the threads.
+    with a compiled model of its own, so each of several takes one stream, with that stream's part of the threads; where
+    there are more instances than streams, they part the threads among themselves, as if there were as many streams.
     """
     target, chosen = device(config), settings(config)
     core.available_devices  # noqa: B018 - loads the devices' libraries, which then check what is set
@@ -89,33 +81,14 @@ def compiled(core: ov.Core, model: ov.Model, config: Mapping[str, Any], profile:
     if profile:
         options[properties.enable_profiling()] = True
     made = attempt("loading model", core.compile_model, model, target, options)
-    streams = int(made.get_property(properties.num_streams())) if target == "CPU" else 1
-    if streams > 1 and len(instances(config)) > 1:
-        threads = int(made.get_property(properties.inference_num_threads()))
-        options |= {
-            properties.num_streams(): 1,
-            properties.inference_num_threads(): max(1, threads // streams),
-            properties.hint.enable_cpu_pinning(): False,  # every process would pin its threads to the first cores
-        }
-        made = attempt("loading model", core.compile_model, model, target, options)
-    return made, streams
-
-
-def turn(config: Mapping[str, Any], instance: str, version: str, streams: int) -> Callable[[], AbstractContextManager]:
-    """What an instance holds while it computes: instances beyond the number of streams wait for one another's stream."""
-    every = instances(config)
-    home = [text.partition("=")[2] for text in host.command_line() if text.startswith("--backend-directory=")]
-    if len(every) <= streams or not home:
-        return nullcontext
-    path = Path(home[0], "openvino", f"{config['name']}-{version}.stream{every.index(instance) % streams}")
-    lock = path.open("w")  # it stays open: its lock ends with this process
-
-    @contextmanager
-    def held() -> Any:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
-
-    return held
+    instances = sum(group["count"] for group in config["instance_group"])
+    if instances == 1 or target != "CPU":
+        return made
+    parts = max(instances, int(made.get_property(properties.num_streams())))
+    threads = int(made.get_property(properties.inference_num_threads()))
+    options |= {
+        properties.num_streams(): 1,
+        properties.inference_num_threads(): max(1, threads // parts),
+        properties.hint.enable_cpu_pinning(): False,  # every process would pin its threads to the first cores
+    }
+    return attempt("loading model", core.compile_model, model, target, options)

@@ -13,7 +13,8 @@ HINT = Key(
 )  # fmt: skip
 STREAMS = Key(
     "NUM_STREAMS", "string", "", ERAS,
-    "parts of the threads that run requests side by side: AUTO, NUMA or a number; only as many instances keep them busy",
+    "parts of the threads that run requests side by side: AUTO, NUMA or a number; only as many instances keep them busy, "
+    "and in the stand-in, where every instance is a process, more instances are as many streams",
     _SOURCE,
 )  # fmt: skip
 THREADS = Key(

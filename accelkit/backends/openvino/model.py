@@ -57,9 +57,8 @@ class TritonPythonModel:
         read = reading.fit(model, read, config)
         folder = os.environ.get("ACCELKIT_PROFILE_DIR")
         instance, version = args["model_instance_name"], args["model_version"]
-        compiled, streams = compiling.compiled(core, read, config, folder is not None)
-        turn = compiling.turn(config, instance, version, streams)
-        self.runner = run.Runner(config, compiled, turn, pb_utils)
+        compiled = compiling.compiled(core, read, config, folder is not None)
+        self.runner = run.Runner(config, compiled, pb_utils)
         self.execute = self.runner.execute
         self.profile = None
         if folder is not None:

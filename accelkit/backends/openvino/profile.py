@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import openvino as ov
 from openvino import properties
 
-SETTINGS = {
-    properties.num_streams(): str,
-    properties.inference_num_threads(): str,
-    properties.hint.performance_mode(): str,
-    properties.hint.inference_precision(): lambda value: value.to_string(),
-}
+SETTINGS = (
+    properties.num_streams(),
+    properties.inference_num_threads(),
+    properties.hint.performance_mode(),
+    properties.hint.inference_precision(),
+)
 
 
 def write(path: Path, compiled: ov.CompiledModel, request: ov.InferRequest) -> None:
@@ -21,7 +22,7 @@ def write(path: Path, compiled: ov.CompiledModel, request: ov.InferRequest) -> N
     ran = [info for info in request.profiling_info if info.status == ov.ProfilingInfo.Status.EXECUTED]
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {
-        "settings": {name: text(compiled.get_property(name)) for name, text in SETTINGS.items()},
+        "settings": {name: _text(compiled.get_property(name)) for name in SETTINGS},
         "layers": [
             {
                 "type": info.node_type,
@@ -32,3 +33,7 @@ def write(path: Path, compiled: ov.CompiledModel, request: ov.InferRequest) -> N
         ],
     }
     path.write_text(json.dumps(facts, indent=1))
+
+
+def _text(value: Any) -> str:
+    return value.to_string() if isinstance(value, ov.Type) else str(value)

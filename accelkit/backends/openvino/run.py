@@ -6,8 +6,7 @@ Outputs leave as views of the infer request's own memory: the server copies them
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,9 @@ from accelkit.backends.openvino.reading import attempt
 class Runner:
     """Runs requests of one model through one infer request."""
 
-    def __init__(
-        self, config: Mapping[str, Any], compiled: ov.CompiledModel, turn: Callable[[], AbstractContextManager], pb: Any
-    ):
-        self.request, self._turn, self._pb = compiled.create_infer_request(), turn, pb
-        self._model, self._batch = config["name"], int(config.get("max_batch_size") or 0)
+    def __init__(self, config: Mapping[str, Any], compiled: ov.CompiledModel, pb: Any):
+        self.request, self._pb = compiled.create_infer_request(), pb
+        self._batch = int(config.get("max_batch_size") or 0)
         self._padding = keys.yes(keys.PADDING, config)
         ports = {port.get_any_name(): index for index, port in enumerate(compiled.outputs)}
         self._outputs = [(io["name"], ports[io["name"]]) for io in config["output"]]
@@ -69,9 +66,8 @@ class Runner:
     def _infer(self, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         for name, array in arrays.items():
             attempt("setting tensor data", self.request.set_tensor, name, ov.Tensor(array, shared_memory=True))
-        with self._turn():
-            # In this thread: start_async and wait would hand it to another and back.
-            attempt("running async inference", self.request.infer, None, False, True)
+        # In this thread: start_async and wait would hand it to another and back.
+        attempt("running async inference", self.request.infer, None, False, True)
         found = [self.request.get_output_tensor(index).data for _, index in self._outputs]
         if self._batch and any(len(array) != self._batch for array in found):
             raise Refused(
