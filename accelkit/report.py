@@ -94,9 +94,9 @@ def notes(results: Sequence[Result]) -> list[str]:
         name = f"{result.model} {result.label}" if several else result.label
         versus, speed = result.versus or {}, result.speed or {}
         if versus.get("path") == result.label:
-            noise = (
-                f"noise: the baseline differs from itself by up to {100 * versus['noise']:.1f} %; less is no difference"
-            )
+            whose = f"noise of {result.model}" if several else "noise"
+            share = f"{100 * versus['noise']:.1f} %"
+            noise = f"{whose}: the baseline differs from itself by up to {share}; less is no difference"
             busy = ", and this much means a busy machine: measure again on a quiet one"
             found.append(noise + busy if versus["noise"] > BUSY else noise)
         if abs(residual := speed.get("littles_law_residual", 0)) > SETTLED:

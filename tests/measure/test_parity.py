@@ -35,7 +35,13 @@ def reference():
 
 def test_the_table_is_the_designs():
     table = {name: (row.relative, row.cosine) for name, row in TOLERANCES.items()}
-    assert table == {"fp32": (1e-4, None), "tf32": (5e-3, None), "fp16": (2e-2, None), "int8": (None, 0.99), "probability": (1e-5, None)}
+    assert table == {
+        "fp32": (1e-4, None),
+        "tf32": (5e-3, None),
+        "fp16": (2e-2, None),
+        "int8": (None, 0.99),
+        "probability": (1e-5, None),
+    }
     drops = {name: row.drop for name, row in TOLERANCES.items()}
     assert drops == {"fp32": 0.002, "tf32": 0.005, "fp16": 0.005, "int8": 0.005, "probability": 1e-4}
 
