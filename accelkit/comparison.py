@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import inspect
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
 from accelkit.measure.bench import Candidate, Load
 from accelkit.measure.result import CONTROL, Result, write_raw
-from accelkit.models import batches, named
+from accelkit.models import MODELS, batches, named
 from accelkit.models.files import digest
 from accelkit.serving import Server
 
@@ -138,7 +137,7 @@ def _guarded(entry: Entry) -> Iterator[None]:
 def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
-    fitted = _fitted(path, load)
+    fitted = paths.fitted(path, machine.probe(), load.batch)
     config = path.config(model, precision=entry.precision, **fitted)
     entry.served = config.name
     entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
@@ -154,18 +153,6 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
         return entry.end("rejected", str(error))
     entry.parts["evidence"] = found.as_dict()
     entry.parts["precision"] = {"requested": entry.precision, "observed": found.observed}
-
-
-def _fitted(path: paths.Path, load: Load) -> dict[str, int]:
-    """What a config is given for this run: the batch where it is compiled in, and threads for few CPUs.
-
-    Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
-    """
-    here, takes = machine.probe(), inspect.signature(path.config).parameters
-    fitted = {"batch": load.batch} if "batch" in takes else {}
-    return fitted | (
-        {"threads": here.usable_cores} if "threads" in takes and here.usable_cores < here.physical_cores else {}
-    )
 
 
 def _measure(
@@ -226,14 +213,17 @@ def _result(entry: Entry, model: Model, origin: dict[str, Any]) -> Result:
     parts = {"precision": {"requested": entry.precision, "observed": None}, **entry.parts}
     return Result(
         model.name, model.variant, entry.path.NAME, entry.status, entry.reason,
-        cost=entry.cost or None, why=_why(entry), where=origin, provenance=entry.provenance, **parts,
+        cost=entry.cost or None, why=_why(entry, model), where=origin, provenance=entry.provenance, **parts,
     )  # fmt: skip
 
 
-def _why(entry: Entry) -> str | None:
+def _why(entry: Entry, model: Model) -> str | None:
     """Cause, evidence and next command of a row that is rejected or slower."""
     nodes = ", ".join(f"{count} {kind}" for kind, count in entry.parts.get("evidence", {}).get("nodes", {}).items())
-    proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit bench {entry.path.NAME}:{entry.precision} --batch 1"
+    spec = f"{entry.path.NAME}:{entry.precision}"
+    own = f"compare {model.onnx()} --path {spec}"
+    again = f"bench {spec} --model {model.name} --variant {model.variant}" if model.name in MODELS else own
+    proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit {again} --batch 1"
     if entry.status == "rejected":
         return f"{entry.reason}; {proof}"
     versus = entry.parts.get("versus", {})

@@ -35,6 +35,7 @@ CAPS: dict[str, tuple[str, ...]] = {
     "AVX": (),
     "AVX2": ("avx2",),
     "AVX2_VNNI": ("avx2", "avx_vnni"),
+    "AVX2_VNNI_2": ("avx2", "avx_vnni"),
     "AVX512_CORE": _CORE,
 }
 CAPS |= dict.fromkeys(("AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16"), (*_CORE, "avx512_vnni"))
@@ -80,7 +81,7 @@ class Machine:
         return {**asdict(self), "isa": list(self.isa), "gpus": [asdict(gpu) for gpu in self.gpus]}
 
     def usable_isa(self) -> tuple[str, ...]:
-        """Return the flags that ONEDNN_MAX_CPU_ISA leaves to OpenVINO; all of them when it is not set."""
+        """Return the flags that ONEDNN_MAX_CPU_ISA leaves to OpenVINO; all of them when it is not set, or is none of CAPS."""
         left = CAPS.get(self.isa_cap or "")
         return self.isa if left is None else tuple(flag for flag in self.isa if flag in left)
 

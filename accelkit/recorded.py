@@ -53,7 +53,7 @@ def read(folder: Path = FOLDER) -> dict[str, list[Result]]:
 
 
 def nearest(machine: Machine, folder: Path = FOLDER) -> list[Result]:
-    """Return the record of the machine most like this one: as many GPUs or none, its instruction set or the next lesser."""
+    """Return the record of the machine most like this one: with a GPU or without, as this one, its instruction set or the next lesser."""
     found: dict[int, list[Result]] = {}
     for rows in read(folder).values():
         where = rows[0].where

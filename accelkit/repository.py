@@ -38,6 +38,10 @@ def new(**fields: object) -> ModelConfig:
 
 def tensor(spec: Tensor) -> dict[str, object]:
     """Return an input or output of a model as a ModelConfig field; the batch dimension is not part of it."""
+    if spec.dtype not in TYPES:
+        raise ConfigError(
+            f"{spec.name} is {spec.dtype}, a type that Triton does not have: export the model with float32"
+        )
     return {"name": spec.name, "data_type": TYPES[spec.dtype], "dims": list(spec.dims)}
 
 

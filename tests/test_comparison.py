@@ -131,13 +131,9 @@ def test_the_results_survive_json_and_make_a_report(run, tmp_path):
     assert all(name in page for name in results)
 
 
-def test_a_process_with_fewer_cpus_than_the_machine_has_cores_gets_as_many_threads(monkeypatch, made_up):
-    path = paths.get("onnxruntime-cpu")
-    for usable, physical, wanted in ((2, 16, {"threads": 2}), (16, 16, {}), (32, 16, {})):
-        here = made_up(usable_cores=usable, physical_cores=physical)
-        monkeypatch.setattr(comparison.machine, "probe", lambda here=here: here)
-        assert comparison._fitted(path) == wanted
-        assert comparison._fitted(paths.get("vllm")) == {}
+def test_the_next_command_names_the_model(run):
+    _, results = run
+    assert "accelkit bench wrong:fp32 --model text_recognition --variant small --batch 1" in results["wrong"].why
 
 
 def stub(monkeypatch, measure):
@@ -150,7 +146,7 @@ def stub(monkeypatch, measure):
         "parity": {"passed": True, "relative": 0.0, "max_abs": 0.0, "value": 1.0},
     }
 
-    def prepare(entry, model, store, profile):
+    def prepare(entry, model, store, profile, load):
         entry.served = entry.name
         entry.parts |= {**proven, "precision": {"requested": "fp32", "observed": "fp32"}}
 

@@ -103,8 +103,23 @@ def test_best_is_the_fastest_proven_row_that_was_measured_here(tmp_path):
 
     recorded = dataclasses.replace(FAST, path="tensorrt", recorded=True, speed={**FAST.speed, "throughput": 9e9})
     file = result.write(tmp_path / "results.json", [BASE, FAST, recorded])
-    assert export.fastest(models.get(), file) == "openvino:int8"
+    assert export.fastest(models.get(), file).label == "openvino int8"
     with pytest.raises(ConfigError, match="no measured path of text_recognition full"):
         export.fastest(models.get("text_recognition", "full"), file)
     with pytest.raises(ConfigError, match="run `accelkit compare` first"):
         export.fastest(models.get(), tmp_path / "none.json")
+
+
+def test_best_keeps_the_batch_that_it_was_measured_with(tmp_path):
+    import dataclasses
+
+    from accelkit.measure import result
+
+    fast = dataclasses.replace(
+        FAST, precision={"requested": "fp32", "observed": "fp32"}, speed={**FAST.speed, "batch": 4}
+    )
+    file = result.write(tmp_path / "results.json", [BASE, fast])
+    made = export.export(models.get(), "best", tmp_path / "out", file)
+    assert repository.read(made / "model_repository" / "text_recognition_openvino").max_batch_size == 4
+    with Server(made / "model_repository") as running:
+        run(made, "-m", "pytest", "-q", "-p", "no:cacheprovider", url=running.grpc)

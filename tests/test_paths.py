@@ -79,3 +79,11 @@ def test_keys_that_the_recipe_writes_are_in_the_backends_table():
     keys = pytest.importorskip("accelkit.backends.onnxruntime.keys").KEYS
     written = paths.get(paths.BASELINE).config(models.get(), threads=2).parameters
     assert set(written) <= {key.name for key in keys}
+
+
+@pytest.mark.parametrize(("usable", "physical", "threads"), [(2, 16, {"threads": 2}), (16, 16, {}), (32, 16, {})])
+def test_a_config_is_fitted_to_the_batch_and_to_few_cpus(usable, physical, threads, made_up):
+    here = made_up(usable_cores=usable, physical_cores=physical)
+    assert paths.fitted(paths.get("onnxruntime-cpu"), here, 64) == threads
+    assert paths.fitted(paths.get("openvino"), here, 64) == {"batch": 64, **threads}
+    assert paths.fitted(paths.get("vllm"), here, 64) == {}

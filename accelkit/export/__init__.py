@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import tempfile
 from pathlib import Path
@@ -30,18 +31,26 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
     Its samples hold the reference's outputs, and its test the tolerance of the precision. ConfigError when the folder has
     something in it or the path cannot be built here; nothing is left behind then.
     """
-    path, precision = paths.one(fastest(model, results) if spec == BEST else spec, model)
+    settings: dict[str, int] = {}
+    best = None
+    if spec == BEST:
+        best = fastest(model, results)
+        spec = f"{best.path}:{best.precision['requested']}"
+    path, precision = paths.one(spec, model)
+    if best is not None and "batch" in inspect.signature(path.config).parameters:
+        settings["batch"] = (best.speed or {})["batch"]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: is there already and not empty: name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".accelkit-export-", dir=folder.parent) as scratch:
         new = Path(scratch, "project")
-        placed = paths.place(path, model, new / "model_repository", precision)
+        placed = paths.place(path, model, new / "model_repository", precision, **settings)
         name = placed.directory.name
         commented = COMMITTED / name / repository.FILE
         if commented.exists() and repository.equal(repository.read(commented), repository.read(placed.directory)):
             shutil.copyfile(commented, placed.directory / repository.FILE)
-        _samples(model, new / "samples.npz")
+        largest = repository.read(placed.directory).max_batch_size or SAMPLES
+        _samples(model, new / "samples.npz", min(SAMPLES, largest))
         words = getattr(model, "client_code", None)
         if words:
             (new / "words.py").write_text(words(), encoding="utf-8")
@@ -63,18 +72,18 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
     return folder
 
 
-def _samples(model: Model, file: Path) -> None:
+def _samples(model: Model, file: Path, count: int) -> None:
     """Write inputs, and as expected/NAME the reference's outputs, of the first samples."""
-    inputs = named(model.inputs, model.samples("test", SAMPLES).inputs)
-    outputs = named(model.outputs, model.reference("test", SAMPLES))
+    inputs = named(model.inputs, model.samples("test", count).inputs)
+    outputs = named(model.outputs, model.reference("test", count))
     if not model.max_batch:  # one request is one sample
         inputs, outputs = ({name: array[0] for name, array in made.items()} for made in (inputs, outputs))
     arrays: dict[str, Any] = {**inputs, **{f"expected/{name}": array for name, array in outputs.items()}}
     np.savez_compressed(file, **arrays)
 
 
-def fastest(model: Model, results: Path) -> str:
-    """Return PATH:PRECISION of the model's fastest proven row in a file of results; ConfigError when there is none."""
+def fastest(model: Model, results: Path) -> result.Result:
+    """Return the model's fastest proven row in a file of results; ConfigError when there is none."""
     if not results.exists():
         raise ConfigError(f"no results at {results} to take the best of: run `accelkit compare` first, or name a path")
     rows = [
@@ -83,5 +92,4 @@ def fastest(model: Model, results: Path) -> str:
     able = [row for row in rows if not row.recorded]
     if not able:
         raise ConfigError(f"{results}: no measured path of {model.name} {model.variant}: run `accelkit compare` first")
-    best = max(able, key=lambda row: (row.speed or {})["throughput"])
-    return f"{best.path}:{best.precision['requested']}"
+    return max(able, key=lambda row: (row.speed or {})["throughput"])

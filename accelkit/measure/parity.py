@@ -109,9 +109,8 @@ def judge(model: Model, reference: Arrays, outputs: Arrays, labels: tuple[Any, .
             reason = f"outputs have shape {list(got[name].shape)}, the reference {list(right.shape)}"
         if reason:
             return Parity(False, reason, None, model.metric, None, None, count)
-    far = max((distance(right, got[name]) for name, right in wanted.items()), key=lambda found: found.relative)
-    angle = min(distance(right, got[name]).cosine for name, right in wanted.items())
-    far = replace(far, cosine=angle)
+    found = [distance(right, got[name]) for name, right in wanted.items()]
+    far = replace(max(found, key=lambda one: one.relative), cosine=min(one.cosine for one in found))
     reason = None
     if limit.relative is not None and far.relative > limit.relative:
         reason = f"largest difference over largest magnitude is {far.relative:.2g}, {rule} allows {limit.relative:g}"

@@ -6,6 +6,7 @@ A path is a module of this package, adding one is adding a file; planned.toml sa
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import tempfile
 from collections.abc import Mapping
@@ -148,6 +149,16 @@ def chosen(spec: str, model: Model) -> list[tuple[Path, str]]:
 def one(spec: str, model: Model) -> tuple[Path, str]:
     """Return path and precision of a spec; PATH alone is its fp32."""
     return chosen(spec, model)[0]
+
+
+def fitted(path: Path, machine: Machine, batch: int) -> dict[str, int]:
+    """Return what a path's config is given for requests of `batch` on a machine: the batch where it is compiled in, threads.
+
+    Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
+    """
+    takes = inspect.signature(path.config).parameters
+    few = "threads" in takes and machine.usable_cores < machine.physical_cores
+    return ({"batch": batch} if "batch" in takes else {}) | ({"threads": machine.usable_cores} if few else {})
 
 
 def place(path: Path, model: Model, repository: File, precision: str = "fp32", **overrides: Any) -> Placed:

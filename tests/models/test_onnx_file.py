@@ -144,3 +144,44 @@ def test_real_samples_make_an_int8_file_judged_by_angle(tmp_path, monkeypatch):
     facts = quantize.record(made)
     assert facts["metric"] == "cosine" and facts["before"] == pytest.approx(1) and 0.99 < facts["after"] <= 1
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(made).graph.node}
+
+
+def test_layers_without_names_go_back_into_float_too(tmp_path, monkeypatch):
+    pytest.importorskip("nncf")
+    from accelkit.models import quantize
+
+    monkeypatch.setenv("ACCELKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny.onnx").write_bytes(small.tiny().SerializeToString())
+    assert not any(node.name for node in small.tiny().graph.node)
+    np.savez(tmp_path / "real.npz", **{"input.1": np.concatenate([small.image(16) for _ in range(4)])})
+    model = onnx_file.load(tmp_path / "tiny.onnx", tmp_path / "real.npz")
+    inputs = model.samples().inputs["input.1"]
+    made, facts = quantize.quantized(model, inputs, model.samples().labels, limit=0, say=lambda text: None)
+    assert facts["float"] and facts["after"] == pytest.approx(1)
+    assert "QuantizeLinear" not in {node.op_type for node in made.graph.node}
+
+
+def test_what_cannot_be_quantized_is_one_clear_line(tmp_path, monkeypatch):
+    nncf = pytest.importorskip("nncf")
+    from accelkit.models import quantize
+
+    def refuse(*arguments, **options):
+        raise nncf.ValidationError("two nodes\nhave one name")
+
+    monkeypatch.setenv("ACCELKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(nncf, "quantize", refuse)
+    (tmp_path / "tiny.onnx").write_bytes(small.tiny().SerializeToString())
+    np.savez(tmp_path / "real.npz", **{"input.1": np.concatenate([small.image(16) for _ in range(4)])})
+    with pytest.raises(ModelError, match="tiny: NNCF cannot quantize it: two nodes") as caught:
+        quantize.int8_onnx(onnx_file.load(tmp_path / "tiny.onnx", tmp_path / "real.npz"), say=lambda text: None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_triton_does_not_have_is_refused(tmp_path):
+    from accelkit import paths
+    from accelkit.errors import ConfigError
+
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16)
+    file = write(tmp_path, [cast], [small.tensor("x", ["N", 3])], [small.tensor("y", ["N", 3], "BFLOAT16")])
+    with pytest.raises(ConfigError, match="y is bfloat16, a type that Triton does not have"):
+        paths.get("onnxruntime-cpu").config(onnx_file.load(file))
