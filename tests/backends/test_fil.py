@@ -12,13 +12,13 @@ from pathlib import Path
 import forests
 import numpy as np
 import pytest
+import small
 from forests import config, lightgbm, regressor, sklearn, xgboost
 from google.protobuf import json_format
 
 from accelkit import repository
 from accelkit.backends.fil import forest, keys, settings
 from accelkit.backends.key import ERAS, Refused
-from accelkit.errors import ServerError
 from accelkit.measure import evidence
 from accelkit.models.trees import nodes
 from accelkit.serving import Server
@@ -234,16 +234,7 @@ def loaded(tmp_path_factory):
     for name in SERVED:
         put(folder, name)
     with Server(folder, models=[], profile=profiles) as server:
-
-        def load(name: str) -> str | None:
-            try:
-                server.load(name)
-            except ServerError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(3) as pool:
-            said = dict(zip(SERVED, pool.map(load, SERVED), strict=True))
+        said = small.load_all(server, SERVED)
         yield server, said, profiles
 
 

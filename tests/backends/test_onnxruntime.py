@@ -11,7 +11,7 @@ import pytest
 import small
 from onnx import helper
 
-from accelkit.errors import RequestError, ServerError
+from accelkit.errors import RequestError
 from accelkit.serving import Server
 
 
@@ -176,16 +176,7 @@ def loaded(tmp_path_factory):
     for name, (text, _, *rest) in CASES.items():
         small.add(repository, name, text, rest[0] if rest else small.identity(), *rest[1:])
     with Server(repository, models=[], profile=profiles) as server:
-
-        def load(name: str) -> str | None:
-            try:
-                server.load(name)
-            except ServerError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(4) as pool:
-            said = dict(zip(CASES, pool.map(load, CASES), strict=True))
+        said = small.load_all(server, CASES)
         yield server, said, profiles
 
 

@@ -16,7 +16,7 @@ import small
 from onnx import helper
 
 from accelkit.backends.openvino import compiling
-from accelkit.errors import RequestError, ServerError
+from accelkit.errors import RequestError
 from accelkit.serving import Server
 
 openvino_ops = openvino.opset13
@@ -178,16 +178,7 @@ def loaded(tmp_path_factory):
             (repository / name / "1" / file).parent.mkdir(parents=True, exist_ok=True)
             (repository / name / "1" / file).write_bytes(content)
     with Server(repository, models=[], profile=profiles) as server:
-
-        def load(name: str) -> str | None:
-            try:
-                server.load(name)
-            except ServerError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(4) as pool:
-            said = dict(zip(CASES, pool.map(load, CASES), strict=True))
+        said = small.load_all(server, CASES)
         yield server, said, profiles
 
 

@@ -44,7 +44,7 @@ def openvino_inprocess(model, batch, seconds, folder):
     return bench.timed(lambda inputs: request.infer({0: inputs}, share_inputs=True), model, batch, seconds)
 
 
-def say(runs, over, under, least):
+def hold(runs, over, under, least):
     """Print the latencies too, and hold the ratio."""
     for name, made in runs.items():
         print(f"{name}: p50 {made[0].p50_ms:.2f} ms, p99 {made[0].p99_ms:.2f} ms")
@@ -65,20 +65,21 @@ def runs(request, tmp_path_factory):
 
 def test_int8_brings_what_is_promised(runs):
     _, made, least = runs
-    say(made, "served", "baseline", least)
+    hold(made, "served", "baseline", least)
 
 
 def test_serving_int8_keeps_88_percent_of_its_in_process_rate(runs):
     variant, made, _ = runs
-    if variant == "small":
-        say(made, "served", "in process", 0.88)
+    if variant != "small":
+        pytest.skip("promised for small")
+    hold(made, "served", "in process", 0.88)
 
 
 def test_the_baseline_keeps_92_percent_of_its_in_process_rate(runs):
     _, made, _ = runs
-    say(made, "baseline", "baseline in process", 0.92)
+    hold(made, "baseline", "baseline in process", 0.92)
 
 
 def test_single_pictures_are_not_slower(tmp_path):
     """Batch 1, one client: p50 and p99 are printed; INT8 must not lose to the baseline."""
-    say(compare("small", 1, tmp_path, concurrency=1), "served", "baseline", 1.0)
+    hold(compare("small", 1, tmp_path, concurrency=1), "served", "baseline", 1.0)

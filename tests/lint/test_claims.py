@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import forests
@@ -11,7 +10,7 @@ import pytest
 import small
 
 from accelkit import lint, machine, paths
-from accelkit.errors import RequestError, ServerError
+from accelkit.errors import RequestError
 from accelkit.serving import Server
 
 pytest.importorskip("onnxruntime_ep_openvino")
@@ -88,16 +87,7 @@ def loaded(tmp_path_factory):
         content = JSON if file.startswith("xgboost") else small.identity()
         small.add(repository, name, text, content, file)
     with Server(repository, models=[]) as server:
-
-        def load(name: str) -> str | None:
-            try:
-                server.load(name)
-            except ServerError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(4) as pool:
-            said = dict(zip(CLAIMS, pool.map(load, CLAIMS), strict=True))
+        said = small.load_all(server, CLAIMS)
         yield server, repository, said
 
 
