@@ -190,13 +190,13 @@ def _prove(
 ) -> None:
     entry.seconds, first = bench.seconds_for(server, entry.served, model, load, limits.window_s)
     entry.cost["first_inference_ms"] = round(first, 2)
-    infer = parity.served(server, entry.served, model)
-    verdict = parity.check(model, infer, entry.precision, limits.samples, min(16, load.batch))
+    infer, seen = parity.served(server, entry.served, model), entry.parts["precision"]["observed"]
+    rule = parity.held_to(entry.precision, seen)
+    verdict = parity.check(model, infer, rule, limits.samples, min(16, load.batch))
     entry.parts["parity"] = verdict.as_dict()
     entry.cost["memory_mb"] = memory_mb(server, entry.served)
     say(f"{entry.name}: parity {'passed' if verdict.passed else 'FAILED: ' + str(verdict.reason)}")
     if verdict.reason:
-        seen = entry.parts["precision"]["observed"]
         entry.end("rejected", verdict.reason + (f"; it ran in {seen}" if seen != entry.precision else ""))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
 from accelkit import versions
 from accelkit.machine import Machine
+
+os.environ.setdefault("ACCELKIT_BUDGET", "smoke")  # tests hold what runs; tests/bench has repeats of its own
 
 
 @pytest.fixture

@@ -271,5 +271,5 @@ def test_the_budget_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("ACCELKIT_BUDGET", "full")
     assert quick.name == "quick" and budget().samples > quick.samples and budget().repeats > quick.repeats >= 5
     monkeypatch.setenv("ACCELKIT_BUDGET", "huge")
-    with pytest.raises(ConfigError, match="quick or full"):
+    with pytest.raises(ConfigError, match="use smoke, quick, full"):
         budget()

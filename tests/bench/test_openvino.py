@@ -1,15 +1,20 @@
 """What INT8 through OpenVINO brings over the best configuration of the baseline: ratios within one run."""
 
+import numpy as np
 import pytest
 
 from accelkit import machine, models, paths
 from accelkit.measure import bench, parity
 from accelkit.measure.bench import Candidate, Load
+from accelkit.models import batches
 from accelkit.serving import Server
-from tests.bench.test_served import REPEATS, SECONDS, THREADS, ratio
+from tests.bench.test_served import THREADS, ratio
+
+REPEATS, SECONDS = 15, 1.5
+"""Many short turns: the neighbours of a shared machine come and go within seconds."""
 
 HERE = machine.probe()
-pytestmark = pytest.mark.skipif(
+promised = pytest.mark.skipif(
     "avx512_vnni" not in HERE.isa and "avx_vnni" not in HERE.isa, reason="INT8 is promised to machines with VNNI only"
 )
 
@@ -56,18 +61,17 @@ def hold(runs, over, under, least):
 @pytest.fixture(scope="module", params=[("small", 16, 3.1), ("small", 64, 3.3), ("full", 16, 3.8)], ids=str)
 def runs(request, tmp_path_factory):
     variant, batch, least = request.param
-    length = 8.0 if variant == "full" else SECONDS
-    made = compare(
-        variant, batch, tmp_path_factory.mktemp("int8"), seconds=length, repeats=3 if variant == "full" else REPEATS
-    )
-    return variant, made, least
+    length, repeats = (4.0, 9) if variant == "full" else (SECONDS, REPEATS)
+    return variant, compare(variant, batch, tmp_path_factory.mktemp("int8"), seconds=length, repeats=repeats), least
 
 
+@promised
 def test_int8_brings_what_is_promised(runs):
     _, made, least = runs
     hold(made, "served", "baseline", least)
 
 
+@promised
 def test_serving_int8_keeps_88_percent_of_its_in_process_rate(runs):
     variant, made, _ = runs
     if variant != "small":
@@ -75,11 +79,28 @@ def test_serving_int8_keeps_88_percent_of_its_in_process_rate(runs):
     hold(made, "served", "in process", 0.88)
 
 
+@promised
 def test_the_baseline_keeps_92_percent_of_its_in_process_rate(runs):
     _, made, _ = runs
     hold(made, "baseline", "baseline in process", 0.92)
 
 
+@promised
 def test_single_pictures_are_not_slower(tmp_path):
     """Batch 1, one client: p50 and p99 are printed; INT8 must not lose to the baseline."""
     hold(compare("small", 1, tmp_path, concurrency=1), "served", "baseline", 1.0)
+
+
+def test_what_int8_loses(tmp_path):
+    """On every test picture at most half a point of word accuracy; on the hard ones it is printed."""
+    model = models.get("text_recognition", "small")
+    placed = paths.place(paths.get("openvino"), model, tmp_path / "store", "int8", batch=16)
+    with Server(tmp_path / "store") as server:
+        infer = parity.served(server, placed.directory.name, model)
+        found = {}
+        for split in ("test", "hard"):
+            data, before = model.samples(split), model.reference(split)
+            after = np.concatenate([infer(part)["logits"] for part in batches(model, data.inputs, 16)])
+            found[split] = [model.score(rows, data.labels) for rows in (before, after)]
+            print(f"{split}: {len(data.labels)} pictures, float {found[split][0]:.4f}, INT8 {found[split][1]:.4f}")
+    assert len(model.samples("test").labels) == 4096 and found["test"][1] >= found["test"][0] - 0.005

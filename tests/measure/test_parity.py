@@ -8,7 +8,7 @@ import pytest
 from accelkit import models
 from accelkit.errors import MeasureError
 from accelkit.measure import parity
-from accelkit.measure.parity import TOLERANCES, check, distance, judge
+from accelkit.measure.parity import TOLERANCES, check, distance, held_to, judge
 
 LABELS = tuple("abcdefghij" * 10)
 
@@ -38,12 +38,24 @@ def test_the_table_is_the_designs():
     assert table == {
         "fp32": (1e-4, None),
         "tf32": (5e-3, None),
+        "bf16": (8e-2, None),
         "fp16": (2e-2, None),
         "int8": (None, 0.99),
         "probability": (1e-5, None),
     }
     drops = {name: row.drop for name, row in TOLERANCES.items()}
-    assert drops == {"fp32": 0.002, "tf32": 0.005, "fp16": 0.005, "int8": 0.005, "probability": 1e-4}
+    assert drops == {"fp32": 0.002, "tf32": 0.005, "bf16": 0.005, "fp16": 0.005, "int8": 0.005, "probability": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("requested", "observed", "rule"),
+    [
+        ("fp32", "fp32", "fp32"), ("fp32", "tf32", "tf32"), ("fp32", "bf16", "bf16"), ("fp32", None, "fp32"),
+        ("fp32", "fp16", "fp32"), ("fp32", "int8", "fp32"), ("int8", "bf16", "int8"), ("fp16", "tf32", "fp16"),
+    ],
+)  # fmt: skip
+def test_only_what_hardware_makes_of_fp32_loosens_its_limits(requested, observed, rule):
+    assert held_to(requested, observed) == rule
 
 
 def test_distance_is_over_the_largest_magnitude_and_safe_for_zeros():
