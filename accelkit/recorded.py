@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from accelkit import paths
 from accelkit.errors import MeasureError
 from accelkit.machine import SETS, Machine
 from accelkit.measure import result
@@ -53,13 +54,17 @@ def read(folder: Path = FOLDER) -> dict[str, list[Result]]:
 
 
 def nearest(machine: Machine, folder: Path = FOLDER) -> list[Result]:
-    """Return the record of the machine most like this one: with a GPU or without, as this one, its instruction set or the next lesser."""
+    """Return what the CPU most like this one did: of the same architecture, with its instruction set or the next lesser.
+
+    Of a run whose instruction set was capped for OpenVINO, what ONNX Runtime did in INT8 is left out: it reads no such cap.
+    """
     found: dict[int, list[Result]] = {}
     for rows in read(folder).values():
-        where = rows[0].where
-        name = where["machine"].get("best_isa")
-        same = bool(where["gpus"]) == bool(machine.gpus) and where["machine"]["arch"] == machine.arch
-        if same and name in ORDER:
+        about = rows[0].where["machine"]
+        name, capped = about.get("best_isa"), about.get("isa_cap")
+        beyond = (paths.BASELINE, "int8") if capped else None
+        rows = [row for row in rows if (row.path, row.precision["requested"]) != beyond and not paths.on_gpu(row.path)]
+        if rows and about["arch"] == machine.arch and name in ORDER:
             found.setdefault(ORDER.index(name), rows)
     best = machine.best_isa()
     able = [place for place in found if best in ORDER and place >= ORDER.index(best)]

@@ -60,6 +60,23 @@ def test_a_machine_is_offered_the_record_of_its_set_or_the_next_lesser(folder, m
     assert f"{ratio:.2f}" in said and ("most similar" in said) == (here.best_isa() not in ("AVX2", "AVX-512 VNNI"))
 
 
+def test_what_a_gpu_did_and_what_the_cap_did_not_reach_is_not_offered(folder, made_up):
+    here = made_up(isa=ISA["AVX-512 VNNI"], isa_cap="AVX512_CORE_VNNI")
+    where = {**BASE.where, "machine": {"line": here.line(), "best_isa": here.best_isa(), **here.as_dict()}, "gpus": 1}
+    able = dataclasses.replace(FAST, where=where)
+    rows = [
+        dataclasses.replace(BASE, where=where),
+        able,
+        dataclasses.replace(able, path="onnxruntime-cpu"),
+        dataclasses.replace(able, path="tensorrt"),
+    ]
+    result.write(folder / "a_first.json", rows)
+    assert [row.label for row in recorded.nearest(made_up(isa=ISA["AMX"]), folder)] == [
+        "onnxruntime-cpu",
+        "openvino int8",
+    ]
+
+
 def test_without_a_record_nothing_is_promised(folder, made_up):
     assert "no record" in recorded.text(made_up(isa=("asimddp",), arch="aarch64"), folder)
     assert "no record" in recorded.text(made_up(isa=()), folder)

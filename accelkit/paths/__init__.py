@@ -123,6 +123,12 @@ def get(name: str) -> Path:
     return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
 
 
+def on_gpu(name: str) -> bool:
+    """Return whether a path runs on an NVIDIA GPU."""
+    path = get(name)
+    return bool(getattr(path, "GPU", getattr(path, "gpu", False)))
+
+
 def label(name: str, precision: str | None) -> str:
     """Return what a path in a precision is called in tables: its name alone for fp32."""
     return name if precision in ("fp32", None) else f"{name} {precision}"
