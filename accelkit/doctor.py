@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from accelkit import toolchain, versions
-from accelkit.errors import ToolchainError
+from accelkit import interpreters, toolchain, versions
+from accelkit.errors import ConfigError, ToolchainError
 from accelkit.machine import Machine, int8
 
 ROOM_GB = 2.0  # toolchain, models and a comparison
@@ -44,6 +44,7 @@ def checks(machine: Machine, root: Path = Path("/")) -> list[Check]:
         _isa(machine),
         _gpu(machine, root),
         _packages(machine),
+        *_interpreters(),
         _docker(machine),
         _disk(toolchain.cache_dir()),
         _loopback(),
@@ -128,6 +129,30 @@ def _packages(machine: Machine) -> Check:
     if absent:
         return Check("packages", "missing", f"not installed: {', '.join(absent)}", fix)
     return _check("packages", not wrong, ", ".join(wrong) or "as tested", fix, "warn")
+
+
+def _interpreters() -> list[Check]:
+    """Return one check for each backend to which the environment gives an interpreter of its own."""
+    found = []
+    for name in sorted(path.parent.name for path in (interpreters.ROOT / "accelkit/backends").glob("*/model.py")):
+        if interpreters.named(name) is None:
+            continue
+        try:
+            own, libraries = interpreters.foreign(name), interpreters.libraries(name)
+        except ConfigError as error:
+            found.append(Check("interpreter", "missing", str(error), f"correct {interpreters.variable(name)}"))
+            continue
+        has = ", ".join(f"{package} {version}" for package, version in interpreters.packages(name).items())
+        more = f"; libraries of {', '.join(libraries)}" if libraries else ""
+        minor = own.minor if own else ""
+        found.append(
+            Check(
+                "interpreter",
+                "ok",
+                f"{name} runs in {interpreters.named(name)}, Python {minor}, with {has or 'no package'}{more}",
+            )
+        )
+    return found
 
 
 def _docker(machine: Machine) -> Check:

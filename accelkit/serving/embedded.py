@@ -10,7 +10,8 @@ import site
 import sys
 from pathlib import Path
 
-from accelkit import toolchain
+from accelkit import interpreters, toolchain
+from accelkit.interpreters import Interpreter
 from accelkit.serving.launch import LOOPBACK, Spec, arguments
 from accelkit.serving.supervised import Job, Ports, Supervised, plain
 from accelkit.serving.supervised import launch as supervise
@@ -54,7 +55,8 @@ def assemble(target: Path, tools: toolchain.Toolchain, directory: Path) -> None:
 
     Every one gets a launcher under the stub's name, so that a backend may run in an interpreter of its own.
     """
-    home = _interpreter(directory / "python", tools.libpython)
+    running = _running(tools.libpython)
+    shared = _home(directory / "python", running)
     for name in ["python", *sorted(entry.parent.name for entry in BACKENDS.glob("*/model.py"))]:
         backend = target / name
         backend.mkdir(parents=True)
@@ -63,33 +65,44 @@ def assemble(target: Path, tools: toolchain.Toolchain, directory: Path) -> None:
         (backend / _UTILS).symlink_to(tools.backends / "python" / _UTILS)
         if name != "python":
             (backend / "model.py").symlink_to(BACKENDS / name / "model.py")
+        own = interpreters.foreign(name)
+        home = _home(directory / f"python-{name}", own) if own else shared
+        stub = tools.stubs.parent / (own or running).minor / _STUB
+        libraries = [str(home / "libpython"), *interpreters.libraries(name), str(tools.server_libs)]
         launcher = backend / _STUB
-        launcher.write_text(_launcher(home, tools.stubs / _STUB, tools.server_libs, directory / "regions"))
+        launcher.write_text(_launcher(home, stub, libraries, directory / "regions"))
         launcher.chmod(0o755)
 
 
-def _interpreter(home: Path, libpython: Path) -> Path:
-    """A virtual environment that equals the running one; stubs ignore PYTHONPATH but find the first python3 in PATH."""
-    packages = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+def _running(libpython: Path) -> Interpreter:
+    """The interpreter of this process."""
+    sites = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    base = Path(getattr(sys, "_base_executable", sys.executable)).parent
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return Interpreter(Path(sys.executable), base, minor, libpython, tuple(sites))
+
+
+def _home(home: Path, python: Interpreter) -> Path:
+    """A virtual environment that equals an interpreter; stubs ignore PYTHONPATH but find the first python3 in PATH."""
+    packages = home / "lib" / f"python{python.minor}" / "site-packages"
     packages.mkdir(parents=True)
     (home / "bin").mkdir()
-    (home / "bin/python3").symlink_to(sys.executable)
+    (home / "bin/python3").symlink_to(python.executable)
     (home / "libpython").mkdir()
-    (home / "libpython" / re.sub(r"(\.so\.\d+)\..*", r"\1.0", libpython.name)).symlink_to(libpython)
-    base = Path(getattr(sys, "_base_executable", sys.executable)).parent
-    (home / "pyvenv.cfg").write_text(f"home = {base}\ninclude-system-site-packages = false\n")
-    sites = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
-    lines = [str(BACKENDS.parent.parent), *(f"import site; site.addsitedir({entry!r})" for entry in sites)]
+    (home / "libpython" / re.sub(r"(\.so\.\d+)\..*", r"\1.0", python.libpython.name)).symlink_to(python.libpython)
+    (home / "pyvenv.cfg").write_text(f"home = {python.base}\ninclude-system-site-packages = false\n")
+    lines = [str(BACKENDS.parent.parent), *(f"import site; site.addsitedir({entry!r})" for entry in python.sites)]
     (packages / "accelkit.pth").write_text("\n".join(lines) + "\n")
     return home
 
 
-def _launcher(interpreter: Path, stub: Path, libraries: Path, regions: Path) -> str:
+def _launcher(interpreter: Path, stub: Path, libraries: list[str], regions: Path) -> str:
     """Shell script that notes the stub's shared-memory region, lets it find its interpreter, and becomes it."""
-    python, target, libs, noted = (shlex.quote(str(path)) for path in (interpreter, stub, libraries, regions))
+    python, target, noted = (shlex.quote(str(path)) for path in (interpreter, stub, regions))
+    libs = shlex.quote(":".join(libraries))
     return f"""#!/bin/sh
 [ -n "$2" ] && echo "$2" >> {noted}
 unset PYTHONHOME
-export PATH={python}/bin:"$PATH" LD_LIBRARY_PATH={python}/libpython:{libs}:"$LD_LIBRARY_PATH"
+export PATH={python}/bin:"$PATH" LD_LIBRARY_PATH={libs}:"$LD_LIBRARY_PATH"
 exec {target} "$@"
 """

@@ -1,0 +1,158 @@
+"""The interpreter of a backend whose packages stop at another Python than the kit's: $ACCELKIT_PYTHON_<BACKEND> names it.
+
+$ACCELKIT_LIBS_<BACKEND> holds directories of libraries for it. No configuration names either: what runs a backend is a
+matter of the machine, not of the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from accelkit.errors import ConfigError, ModelError
+
+ROOT = Path(__file__).resolve().parent.parent
+_ASK = """
+import json, os, sys, sysconfig
+from importlib import metadata
+name = "libpython%d.%d.so.1.0" % sys.version_info[:2]
+get, base = sysconfig.get_config_var, sys.base_prefix
+folders = [get("LIBDIR") or "", os.path.join(get("LIBDIR") or "", get("MULTIARCH") or ""), os.path.join(base, "lib")]
+found = {}
+for package in sys.argv[1:]:
+    try:
+        found[package] = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        pass
+print(json.dumps({
+    "executable": sys.executable,
+    "base": os.path.dirname(getattr(sys, "_base_executable", "") or sys.executable),
+    "minor": "%d.%d" % sys.version_info[:2],
+    "libpython": next((path for path in (os.path.join(folder, name) for folder in folders) if os.path.exists(path)), ""),
+    "sites": [path for path in sys.path if path and (os.path.basename(path) in ("site-packages", "dist-packages")
+              or path in os.environ.get("PYTHONPATH", "").split(os.pathsep))],
+    "packages": found,
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python: its executable, the folder of the one that it was made from, minor version, library and site-packages."""
+
+    executable: Path
+    base: Path
+    minor: str
+    libpython: Path
+    sites: tuple[str, ...]
+
+
+def variable(backend: str, of: str = "PYTHON") -> str:
+    """Return the name of the environment variable of a backend, such as ACCELKIT_PYTHON_TENSORRT."""
+    return f"ACCELKIT_{of}_" + re.sub(r"\W", "_", backend).upper()
+
+
+def named(backend: str) -> str | None:
+    """Return the executable that the environment names for a backend; None where the kit's own interpreter runs it."""
+    return os.environ.get(variable(backend)) or None
+
+
+def foreign(backend: str) -> Interpreter | None:
+    """Return the interpreter that the environment names for a backend, or None.
+
+    ConfigError for a path that is no Python, or one that Triton's Python backend cannot run.
+    """
+    from accelkit import versions
+
+    executable, where = named(backend), variable(backend)
+    if executable is None:
+        return None
+    facts, stubs = _asked(where, executable), versions.get("toolchain.server.stubs")
+    if facts["minor"] not in stubs:
+        raise ConfigError(
+            f"{where}={executable} is Python {facts['minor']}, for which Triton has no stub: name one of {stubs[0]} to "
+            f"{stubs[-1]}"
+        )
+    if not facts["libpython"]:
+        raise ConfigError(
+            f"{where}={executable} has no libpython{facts['minor']}.so.1.0, which Triton's Python backend needs: name a "
+            "Python built with --enable-shared"
+        )
+    home, library = Path(facts["base"]), Path(facts["libpython"])
+    return Interpreter(Path(facts["executable"]), home, facts["minor"], library, tuple(facts["sites"]))
+
+
+def python(backend: str) -> Path:
+    """Return the executable that runs a backend; ConfigError as foreign raises it."""
+    found = foreign(backend)
+    return found.executable if found else Path(sys.executable)
+
+
+def libraries(backend: str) -> list[str]:
+    """Return the directories of libraries that come first for a backend; ConfigError for one that is none."""
+    where = variable(backend, "LIBS")
+    found = [folder for folder in os.environ.get(where, "").split(os.pathsep) if folder]
+    for folder in found:
+        if not os.path.isdir(folder):
+            raise ConfigError(f"{where} names {folder}, which is no directory: correct it or unset the variable")
+    return found
+
+
+def packages(backend: str) -> dict[str, str]:
+    """Return the versions of the packages that the kit knows, as the interpreter of a backend sees them."""
+    from accelkit import machine
+
+    executable = named(backend)
+    return machine.runtimes() if executable is None else dict(_asked(variable(backend), executable)["packages"])
+
+
+def run(backend: str, module: str, arguments: list[str]) -> str:
+    """Run `python -m module arguments` in the interpreter of a backend and return what it wrote to standard output.
+
+    ModelError with the last line of its standard error when it fails.
+    """
+    executable = python(backend)
+    env = _environment() if named(backend) else dict(os.environ)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
+    env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (*libraries(backend), env.get("LD_LIBRARY_PATH"))))
+    command = [str(executable), "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ModelError(
+            said[-1].removeprefix("Error: ") if said else f"{module} ended with {done.returncode} and no word"
+        )
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without what leads another Python to the packages of this one."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+
+
+def _asked(where: str, executable: str) -> dict:
+    from accelkit import machine, versions
+
+    known = sorted({*versions.get("packages"), *versions.get("extras"), *machine.RUNTIMES})
+    return _ask(where, executable, tuple(known))
+
+
+@lru_cache
+def _ask(where: str, executable: str, names: tuple[str, ...]) -> dict:
+    """What an executable says of itself, asked once a process; a script may set its environment before it starts one."""
+    try:
+        done = subprocess.run(
+            [executable, "-c", _ASK, *names], capture_output=True, text=True, check=False, env=_environment(),
+            stdin=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+        return json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        raise ConfigError(
+            f"{where}={executable} is no Python that runs: name its executable or unset the variable"
+        ) from None
