@@ -30,12 +30,13 @@ lint: setup-test ## check style, types, the form of the notebooks and the render
 	@$(BIN)/python docker/render.py --check
 	@$(BIN)/python docs/render.py --check
 
-# COVERAGE_PROCESS_START starts the measuring in every process, pytest's own and those that tests start.
+# Two workers, each with whole files: most tests wait for servers. COVERAGE_PROCESS_START starts the measuring in every
+# process, those that tests start included.
 test: lint ## lint, then run every test and hold the coverage
 	@tools/torch-cpu
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" \
-		$(BIN)/python -m pytest -q --durations=10
+		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile
 	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine --quiet
 	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
 
