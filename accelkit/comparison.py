@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 AGAIN = f"{paths.BASELINE} {CONTROL}"
 PROFILED = 3
+LARGEST = 1024
+"""Batch up to which a network is measured; its configs offer less unless they are told."""
 
 
 @dataclass
@@ -70,8 +72,9 @@ def compare(
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
     entries = _entries(model, names)
-    if load.batch > max(1, model.max_batch):
-        raise ConfigError(f"batch {load.batch} is more than {model.name} takes: give at most {max(1, model.max_batch)}")
+    largest = LARGEST if model.kind == "network" and model.max_batch > 1 else max(1, model.max_batch)
+    if load.batch > largest:
+        raise ConfigError(f"batch {load.batch} is more than {model.name} takes: give at most {largest}")
     version = None
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")
@@ -137,7 +140,7 @@ def _guarded(entry: Entry) -> Iterator[None]:
 def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
-    fitted = paths.fitted(path, machine.probe(), load.batch)
+    fitted = paths.fitted(path, machine.probe(), load.batch, model.max_batch)
     config = path.config(model, precision=entry.precision, **fitted)
     entry.served = config.name
     entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}

@@ -273,3 +273,12 @@ def test_the_budget_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("ACCELKIT_BUDGET", "huge")
     with pytest.raises(ConfigError, match="use smoke, quick, full"):
         budget()
+
+
+@pytest.mark.parametrize(("model", "most"), [("text_recognition", 1024), ("trees", 4096)])
+def test_a_batch_beyond_what_a_model_takes_is_refused(monkeypatch, tmp_path, model, most):
+    monkeypatch.setattr(comparison, "Server", None)
+    with pytest.raises(ConfigError, match=f"give at most {most}$"):
+        comparison.compare(
+            models.get(model), [], load=bench.Load(most + 1), out=tmp_path, progress=False, limits=LIMITS
+        )

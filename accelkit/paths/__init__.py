@@ -157,14 +157,15 @@ def one(spec: str, model: Model) -> tuple[Path, str]:
     return chosen(spec, model)[0]
 
 
-def fitted(path: Path, machine: Machine, batch: int) -> dict[str, int]:
+def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[str, int]:
     """Return what a path's config is given for requests of `batch` on a machine: the batch where it is compiled in, threads.
 
-    Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
+    `largest` is the batch that configs offer without being told; a larger one becomes theirs. Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
     """
     takes = inspect.signature(path.config).parameters
     few = "threads" in takes and machine.usable_cores < machine.physical_cores
-    return ({"batch": batch} if "batch" in takes else {}) | ({"threads": machine.usable_cores} if few else {})
+    room = {"batch": batch} if "batch" in takes else {"max_batch_size": batch} if 0 < largest < batch else {}
+    return room | ({"threads": machine.usable_cores} if few else {})
 
 
 def place(path: Path, model: Model, repository: File, precision: str = "fp32", **overrides: Any) -> Placed:

@@ -82,7 +82,8 @@ def config(
 
     `threads` of all streams together, `streams` and `hint` None leave OpenVINO's choice: one stream, a thread per core.
     """
-    largest = min(batch, model.max_batch) if max_batch_size is None else max_batch_size
+    able = batch if model.max_batch > 1 else model.max_batch
+    largest = able if max_batch_size is None else max_batch_size
     chosen = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams, "PERFORMANCE_HINT": hint}
     values = {key: str(value) for key, value in chosen.items() if value is not None}
     values |= ({"ENABLE_BATCH_PADDING": "YES"} if padding and largest > 1 else {}) | dict(parameters or {})
