@@ -160,7 +160,8 @@ def one(spec: str, model: Model) -> tuple[Path, str]:
 def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[str, int]:
     """Return what a path's config is given for requests of `batch` on a machine: the batch where it is compiled in, threads.
 
-    `largest` is the batch that configs offer without being told; a larger one becomes theirs. Threads for a process that may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
+    `largest` is the batch that configs offer without being told; a larger one becomes theirs. Threads for a process that
+    may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
     """
     takes = inspect.signature(path.config).parameters
     few = "threads" in takes and machine.usable_cores < machine.physical_cores
