@@ -218,7 +218,10 @@ def measure(
 @folder_option("--out", BUILD / "bench", "Folder for the result and the raw exports.")
 @json_option
 def bench(path_name: str, model_name: str, variant: str | None, **options: Any) -> None:
-    """Prove one PATH (or PATH:PRECISION) right, then measure it with perf_analyzer against the baseline."""
+    """Prove a PATH right, then measure it with perf_analyzer against the baseline.
+
+    PATH:PRECISION is one precision of it, PATH alone all that it can build the model in.
+    """
     from accelkit import models
 
     measure([models.get(model_name, variant)], [path_name], **options)
@@ -250,7 +253,7 @@ def own(
 @cli.command()
 @click.argument("file", metavar="[MODEL.onnx]", required=False, type=click.Path(path_type=Path))
 @own_options
-@click.option("--path", "names", multiple=True, help="PATH or PATH:PRECISION; repeat for several  [default: all].")
+@click.option("--path", "names", multiple=True, help="PATH (in every precision) or PATH:PRECISION; repeat for several  [default: all].")
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")
 @click.option("--record", metavar="NAME", help="Keep what was measured as notebooks/recorded/NAME.json too.")

@@ -62,7 +62,7 @@ class Subject:
 
     def versions(self) -> list[Path]:
         """Version directories that are there."""
-        return [path for path in (self.directory or Path("/nowhere")).glob("[1-9]*") if path.is_dir()]
+        return [path for path in self.directory.glob("[1-9]*") if path.is_dir()] if self.directory else []
 
     @property
     def file(self) -> str:

@@ -17,7 +17,7 @@ from accelkit.models import trees
 from accelkit.models.trees import table
 from accelkit.serving import Server
 
-COMMITTED = Path(__file__).parent.parent / "model_repository"
+COMMITTED = Path(__file__).parents[2] / "model_repository"
 FIL, ONNX = paths.get("fil"), paths.get("onnxruntime-cpu")
 
 
