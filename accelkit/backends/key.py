@@ -18,8 +18,9 @@ class Refused(Exception):
 class Key:
     """A setting: its name, where it stands, its type and default, the eras that know it, what it does and who says so.
 
-    `where` is "parameters" (top level), "command line" (of the server, for the backend) or the dotted path of the
-    message of config.pbtxt that holds the field. `type` is int, float, bool or string.
+    `where` is "parameters" (top level), "command line" (of the server, for the backend), "accelerator NAME" (among its
+    parameters) or the dotted path of the message of config.pbtxt that holds the field. `type` is int, size, float,
+    bool or string.
     """
 
     name: str
@@ -31,8 +32,8 @@ class Key:
     where: str = "parameters"
 
     def text(self, settings: Mapping[str, Any]) -> str | None:
-        """What stands in a model configuration (as JSON) or in the command line's settings; None when nothing does."""
-        if self.where == "command line":
+        """What stands in a model configuration (as JSON) or in a flat map of settings; None when nothing does."""
+        if self.where == "command line" or self.where.startswith("accelerator "):
             return settings.get(self.name)
         node: Any = settings
         for step in self.where.split("."):
@@ -70,3 +71,12 @@ class Key:
         if text.lower() in ("false", "off", "0"):
             return False
         raise Refused(f"failed to convert '{text}' to boolean")
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Refuse a value that cannot be read as the key's type; one that is a size may be as large as C++'s stoull reads."""
+        if self.type == "int":
+            self.integer(settings)
+        elif self.type == "bool":
+            self.boolean(settings)
+        elif self.type == "size" and not re.match(r"\s*[+-]?\d", self.text(settings) or "", re.ASCII):
+            raise Refused(f"failed to convert '{self.text(settings)}' to unsigned long long integral number")

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,10 @@ def from_profiles(directory: Path) -> Evidence:
         spent += time
     if not nodes:
         raise MeasureError(f"{directory}: {len(files)} profiles and no executed node in them: nothing proves what ran")
-    return _weighed("ONNX Runtime profile of the served sessions", nodes, spent)
+    return weighed("ONNX Runtime profile of the served sessions", nodes, spent)
 
 
-def _weighed(how: str, nodes: dict[str, int], spent: Counter[str]) -> Evidence:
+def weighed(how: str, nodes: dict[str, int], spent: Counter[str]) -> Evidence:
     """Evidence whose observed precision is that of the bulk of the time."""
     total = sum(spent.values()) or 1
     shares = {precision: round(count / total, 4) for precision, count in spent.most_common()}
@@ -138,7 +139,7 @@ def from_layers(directory: Path) -> Evidence:
         raise MeasureError(f"{directory}: holds no report of OpenVINO's layers: {error}") from None
     if not kinds:
         raise MeasureError(f"{directory}: {len(files)} reports and no executed layer in them: nothing proves what ran")
-    return _weighed(
+    return weighed(
         f"OpenVINO's report of the served instances: {'; '.join(sorted(settings))}", dict(kinds.most_common()), +spent
     )
 
@@ -160,9 +161,16 @@ def from_forests(directory: Path) -> Evidence:
     return Evidence(f"report of the served instances: {'; '.join(sorted(how))}", kinds, "+".join(sorted(observed)))
 
 
+def _gpu(name: str) -> Callable[[Path], Evidence]:
+    """A reader of evidence_gpu, which is imported when it is called."""
+    return lambda directory: getattr(import_module("accelkit.measure.evidence_gpu"), name)(directory)
+
+
 READERS: dict[str, Callable[[Path], Evidence]] = {
     "onnxruntime": from_profiles,
     "onnxruntime-openvino": from_openvino_profiles,
     "openvino": from_layers,
     "fil": from_forests,
+    "onnxruntime-cuda": _gpu("from_cuda"),
+    "onnxruntime-tensorrt": _gpu("from_tensorrt_provider"),
 }

@@ -1,4 +1,4 @@
-"""Every setting that the official onnxruntime backend reads for an instance on the CPU, and its keys for the GPU."""
+"""Every setting that the official onnxruntime backend reads, for instances on the CPU and on the GPU."""
 
 from __future__ import annotations
 
@@ -77,15 +77,73 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 OVERWRITTEN = tuple(key.name for key in (CUDNN_SEARCH, GPU_MEMORY, ARENA_STRATEGY, COPY_IN_DEFAULT_STREAM))
 """Keys that have no effect among the parameters of the accelerator cuda: the top-level ones, or their defaults, win."""
-TENSORRT = (
-    "precision_mode", "max_workspace_size_bytes", "trt_max_partition_iterations", "trt_min_subgraph_size",
-    "int8_calibration_table_name", "int8_use_native_calibration_table", "trt_dla_enable", "trt_dla_core",
-    "trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix", "trt_timing_cache_enable",
-    "trt_timing_cache_path", "trt_force_timing_cache", "trt_dump_subgraphs", "trt_detailed_build_log",
-    "trt_build_heuristics_enable", "trt_sparsity_enable", "trt_builder_optimization_level", "trt_auxiliary_streams",
-    "trt_tactic_sources", "trt_extra_plugin_lib_paths", "trt_profile_min_shapes", "trt_profile_opt_shapes",
-    "trt_profile_max_shapes", "trt_cuda_graph_enable", "trt_context_memory_sharing_enable", "trt_layer_norm_fp32_fallback",
-    "trt_force_sequential_engine_build", "trt_dump_ep_context_model", "trt_ep_context_file_path",
-    "trt_ep_context_embed_mode",
-)  # fmt: skip
+
+
+def _accelerator(accelerator: str, rows: dict[str, tuple[str, str, str]]) -> dict[str, Key]:
+    """Keys by name from rows of type, default in ONNX Runtime, and effect."""
+    return {
+        name: Key(name, *row[:2], ERAS, row[2], _SOURCE, f"accelerator {accelerator}") for name, row in rows.items()
+    }
+
+
+TENSORRT = _accelerator("tensorrt", {
+    "precision_mode": ("string", "FP32", "FP32, FP16, BF16 (servers from 26.02) or INT8; TensorRT 11 ignores it"),
+    "max_workspace_size_bytes": ("size", "0", "memory for the builder's tactics; 0 is all of the device"),
+    "trt_max_partition_iterations": ("int", "1000", "rounds in which the graph is cut into what TensorRT can take"),
+    "trt_min_subgraph_size": ("int", "1", "smaller parts stay with CUDA"),
+    "int8_calibration_table_name": ("string", "", "file with the ranges of INT8 without Q/DQ nodes"),
+    "int8_use_native_calibration_table": ("bool", "0", "the table is TensorRT's own, not ONNX Runtime's"),
+    "trt_dla_enable": ("bool", "0", "run on a DLA core"),
+    "trt_dla_core": ("int", "0", "which DLA core"),
+    "trt_engine_cache_enable": ("bool", "0", "keep built engines in a directory and take them from there"),
+    "trt_engine_cache_path": ("string", "", "that directory; none means the server's working directory"),
+    "trt_engine_cache_prefix": ("string", "", "how the files of cached engines begin"),
+    "trt_timing_cache_enable": ("bool", "0", "keep measured tactics: the next build of an engine is shorter"),
+    "trt_timing_cache_path": ("string", "", "directory of the timing cache"),
+    "trt_force_timing_cache": ("bool", "0", "take a timing cache of another GPU of the same compute capability"),
+    "trt_dump_subgraphs": ("bool", "0", "write the parts that TensorRT takes as ONNX files"),
+    "trt_detailed_build_log": ("bool", "0", "log every step of a build"),
+    "trt_build_heuristics_enable": ("bool", "0", "choose tactics by rule, not by measuring"),
+    "trt_sparsity_enable": ("bool", "0", "use sparse weights"),
+    "trt_builder_optimization_level": ("int", "3", "0 to 5: longer builds, better engines"),
+    "trt_auxiliary_streams": ("int", "-1", "streams beside the main one; -1 leaves TensorRT's choice"),
+    "trt_tactic_sources": ("string", "", "libraries of tactics to add or leave out, such as -CUDNN,+CUBLAS"),
+    "trt_extra_plugin_lib_paths": ("string", "", "libraries with plugins"),
+    "trt_profile_min_shapes": ("string", "", "smallest shapes of the engine's profile, such as x:1x1x32x100"),
+    "trt_profile_opt_shapes": ("string", "", "shapes that the engine is tuned for"),
+    "trt_profile_max_shapes": ("string", "", "largest shapes of the engine's profile"),
+    "trt_cuda_graph_enable": ("bool", "0", "launch the engine as one CUDA graph"),
+    "trt_context_memory_sharing_enable": ("bool", "0", "the engines of a model share their working memory"),
+    "trt_layer_norm_fp32_fallback": ("bool", "0", "layer normalization stays in FP32"),
+    "trt_force_sequential_engine_build": ("bool", "0", "build the engines of several GPUs one after the other"),
+    "trt_dump_ep_context_model": ("bool", "0", "write an ONNX file that holds or names the built engine"),
+    "trt_ep_context_file_path": ("string", "", "where that file goes"),
+    "trt_ep_context_embed_mode": ("int", "0", "1 puts the engine into the file, 0 beside it"),
+})  # fmt: skip
 """Parameters of the accelerator tensorrt; the official backend refuses every other."""
+RENAMED = {
+    "max_workspace_size_bytes": "trt_max_workspace_size",
+    "int8_calibration_table_name": "trt_int8_calibration_table_name",
+    "int8_use_native_calibration_table": "trt_int8_use_native_calibration_table",
+}
+"""Parameters of the accelerator tensorrt that ONNX Runtime knows under another name."""
+PRECISION_MODE, TENSORRT_GRAPH = TENSORRT["precision_mode"].name, TENSORRT["trt_cuda_graph_enable"].name
+
+CUDA = _accelerator("cuda", {
+    "use_tf32": ("bool", "1", "float convolutions and matrix products in TF32, where the GPU has it"),
+    "prefer_nhwc": ("bool", "0", "convolutions with channels last, which tensor cores want"),
+    "enable_cuda_graph": ("bool", "0", "launch the whole graph at once; needs buffers that stay where they are"),
+    "cudnn_conv_use_max_workspace": ("bool", "1", "let cuDNN's search take all the memory that it asks for"),
+    "cudnn_conv1d_pad_to_nc1d": ("bool", "0", "one-dimensional convolutions as [N,C,1,D]"),
+    "fuse_conv_bias": ("bool", "0", "convolution, bias and activation in one kernel of cuDNN"),
+    "sdpa_kernel": ("int", "0", "which attention kernels may be taken, as a bit mask"),
+    "tunable_op_enable": ("bool", "0", "operators that can choose between implementations do so"),
+    "tunable_op_tuning_enable": ("bool", "0", "and measure them first"),
+    "use_ep_level_unified_stream": ("bool", "0", "one stream for everything that the provider does"),
+    **{key.name: (key.type, key.default, key.effect) for key in
+       (CUDNN_SEARCH, GPU_MEMORY, ARENA_STRATEGY, COPY_IN_DEFAULT_STREAM)},
+})  # fmt: skip
+"""Parameters of the accelerator cuda that are worth knowing: all are handed on, and ONNX Runtime refuses those unknown to it."""
+TF32, CUDA_GRAPH = CUDA["use_tf32"].name, CUDA["enable_cuda_graph"].name
+CHECKED = ("do_copy_in_default_stream", "use_ep_level_unified_stream")
+"""The only parameters of the accelerator cuda that the official backend itself reads as a truth value."""

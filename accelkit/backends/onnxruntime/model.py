@@ -29,13 +29,14 @@ class TritonPythonModel:
         from accelkit.backends.onnxruntime import complete, session
 
         version = Path(pb_utils.get_model_dir())
-        place = session.Place(config["name"], str(version.parent), version.name)
+        on_gpu = any(group.get("kind") == "KIND_GPU" for group in config.get("instance_group") or [])
+        place = session.Place(config["name"], str(version.parent), version.name, kind="GPU" if on_gpu else "CPU")
         config.update(complete.complete(place, config, host.command_line(), pb_utils.Logger))
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the session and hold its tensors against the configuration."""
-        from accelkit.backends.onnxruntime import run, session, signature
+        from accelkit.backends.onnxruntime import capture, gpu, run, session, signature
 
         config = json.loads(args["model_config"])
         self.profile = os.environ.get("ACCELKIT_PROFILE_DIR")
@@ -46,7 +47,13 @@ class TritonPythonModel:
         host.check_warmup(self.place.model, config)
         self.session = session.open_session(self.place, config, host.command_line(), self.profile)
         signature.check(self.place.model, config, self.session)
-        self.execute = run.Runner(config, self.session, session.run_options(config), pb_utils).execute
+        providers = self.session.get_provider_options()
+        for line in gpu.described(self.place.model, self.place.device, providers):
+            pb_utils.Logger.log_verbose(line)
+        if gpu.captures(providers):
+            self.execute = capture.Replayer(config, self.session, pb_utils, self.place).execute
+        else:
+            self.execute = run.Runner(config, self.session, session.run_options(config), pb_utils).execute
         # What lives now lives until the end, and requests make no cycles: the collector need not look at them.
         gc.collect()
         gc.freeze()

@@ -13,7 +13,6 @@ import onnxruntime
 from accelkit.backends.key import Refused
 
 PROVIDER = "OpenVINOExecutionProvider"
-_CPU = onnxruntime.OrtHardwareDeviceType.CPU
 
 
 def library() -> str | None:
@@ -47,7 +46,7 @@ def _device() -> Any:
         )
     onnxruntime.register_execution_provider_library("openvino", path)
     for known in onnxruntime.get_ep_devices():
-        if known.ep_name == PROVIDER and known.device.type == _CPU:
+        if known.ep_name == PROVIDER and known.device.type == onnxruntime.OrtHardwareDeviceType.CPU:
             return known
     raise Refused(
         "the OpenVINO provider offers no CPU device on this machine: the plugin onnxruntime-ep-openvino of this version "

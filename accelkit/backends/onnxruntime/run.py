@@ -14,9 +14,26 @@ import numpy as np
 import onnxruntime
 from onnxruntime import OrtValue
 
+from accelkit.backends import host
 from accelkit.backends.onnxruntime.session import official
 
-_NO_OUTPUT = "onnx runtime error 2: At least one output should be requested."
+NO_OUTPUT = "onnx runtime error 2: At least one output should be requested."
+
+_SPEAKS_DLPACK = hasattr(OrtValue, "from_dlpack")  # an older ONNX Runtime does not
+
+
+def _taken(tensor: Any) -> Any:
+    if _SPEAKS_DLPACK:
+        return OrtValue.from_dlpack(tensor)
+    return OrtValue.ortvalue_from_numpy(np.from_dlpack(tensor))
+
+
+def _given(value: Any) -> Any:
+    return value.__dlpack__() if _SPEAKS_DLPACK else host.capsule(value.numpy())
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.from_dlpack(value) if _SPEAKS_DLPACK else value.numpy()
 
 
 class Runner:
@@ -50,7 +67,7 @@ class Runner:
                 if name in self._scalars:
                     bind(name, OrtValue.ortvalue_from_numpy(np.from_dlpack(tensor).reshape(())))
                 else:
-                    bind(name, OrtValue.from_dlpack(tensor))
+                    bind(name, _taken(tensor))
             values = self._values()
         except Exception as error:
             return self._pb.InferenceResponse(error=self._pb.TritonError(self._why(request, error)))
@@ -72,7 +89,7 @@ class Runner:
         joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
         for name, array in joined.items():
             self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
-        arrays = [np.from_dlpack(value) for value in self._values()]
+        arrays = [_array(value) for value in self._values()]
         # The parts are views: their arrays must live until the server has taken the responses.
         self._kept = arrays
         responses, start = [], 0
@@ -85,7 +102,7 @@ class Runner:
     def _values(self) -> list[Any]:
         """Run what is bound; a bound output would be written into again, so each run binds new ones."""
         if not self._outputs:
-            raise RuntimeError(_NO_OUTPUT)
+            raise RuntimeError(NO_OUTPUT)
         binding = self._binding
         for name in self._outputs:
             binding.bind_output(name)
@@ -95,12 +112,10 @@ class Runner:
             binding.clear_binding_inputs()
         values = binding.get_outputs()
         for name, dims in self._scalar_dims.items():
-            self._kept = np.from_dlpack(values[self._outputs.index(name)]).reshape(dims)
+            self._kept = _array(values[self._outputs.index(name)]).reshape(dims)
             values[self._outputs.index(name)] = OrtValue.ortvalue_from_numpy(self._kept)
         return values
 
     def _response(self, values: list[Any]) -> Any:
         make = self._pb.Tensor.from_dlpack
-        return self._pb.InferenceResponse(
-            [make(name, value.__dlpack__()) for name, value in zip(self._outputs, values)]
-        )
+        return self._pb.InferenceResponse([make(name, _given(value)) for name, value in zip(self._outputs, values)])

@@ -15,7 +15,7 @@ import onnxruntime
 
 from accelkit.backends import host
 from accelkit.backends.key import Refused
-from accelkit.backends.onnxruntime import accelerators, keys, openvino
+from accelkit.backends.onnxruntime import accelerators, gpu, keys, openvino
 
 DEFAULT_FILE = "model.onnx"
 _LEVELS = {
@@ -56,8 +56,8 @@ def locate(place: Place, config: Mapping[str, Any]) -> Path:
     return path
 
 
-def session_options(config: Mapping[str, Any], command: Mapping[str, str], kind: str) -> onnxruntime.SessionOptions:
-    """Options with every setting of the configuration applied, in the order in which the official backend reads them."""
+def session_options(config: Mapping[str, Any], command: Mapping[str, str]) -> onnxruntime.SessionOptions:
+    """Options with the settings of the configuration applied, in the order in which the official backend reads them."""
     options = onnxruntime.SessionOptions()
     level = keys.GRAPH_LEVEL.integer(config)
     options.graph_optimization_level = _LEVELS.get(level, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
@@ -80,13 +80,25 @@ def session_options(config: Mapping[str, Any], command: Mapping[str, str], kind:
     allocator = keys.INITIALIZER_ALLOCATOR.text(config)
     if allocator is not None:
         options.add_session_config_entry(keys.INITIALIZER_ALLOCATOR.name, allocator)
-    accelerators.apply(config, kind, options)
+    return options
+
+
+def add_providers(place: Place, config: Mapping[str, Any], options: onnxruntime.SessionOptions) -> list[Any]:
+    """Add accelerators and custom operators to the options; return the providers that they exclude from the options."""
+    providers = accelerators.gpu(config, place.device) if place.kind == "GPU" else []
+    if providers:
+        gpu.prepare(providers)
+    if keys.CPU_ACCELERATORS.items(config):
+        # A provider that is a plugin goes into the options, which then takes a list of others no more.
+        for name, settings in providers:
+            options.add_provider(name, settings)
+        accelerators.cpu(config, options)
     for library in keys.CUSTOM_OPS.items(config):
         try:
             options.register_custom_ops_library(library)
         except Exception as error:
             raise official(error) from None
-    return options
+    return providers
 
 
 def run_options(config: Mapping[str, Any]) -> onnxruntime.RunOptions | None:
@@ -109,7 +121,8 @@ def open_session(
         onnxruntime.set_global_thread_pool_sizes(
             max(0, keys.GLOBAL_INTRA_OP_THREADS.integer(command)), max(0, keys.GLOBAL_INTER_OP_THREADS.integer(command))
         )
-    options = session_options(config, command, place.kind)
+    options = session_options(config, command)
+    providers = add_providers(place, config, options)
     path = locate(place, config)
     if profile is not None:
         folder = Path(profile) / place.model
@@ -117,21 +130,18 @@ def open_session(
         options.enable_profiling = True
         options.add_session_config_entry(_RECORD, "1")
         options.profile_file_prefix = str(folder / f"{place.version}-{place.instance}")
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if place.kind == "GPU":
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise Refused(
-                "instance kind KIND_GPU needs an ONNX Runtime with the CUDA provider: install onnxruntime-gpu"
-            )
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": place.device}))
     try:
-        # Providers that an accelerator added to the options exclude a list of providers here.
-        if options.has_providers():
+        if keys.CPU_ACCELERATORS.items(config):
             with openvino.alone():
-                return onnxruntime.InferenceSession(str(path), options)
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+                session = onnxruntime.InferenceSession(str(path), options, enable_fallback=False)
+        else:
+            listed = [*providers, "CPUExecutionProvider"]
+            session = onnxruntime.InferenceSession(str(path), options, providers=listed, enable_fallback=False)
     except Exception as error:
         raise official(error) from None
+    session.disable_fallback()  # the argument is known since 1.20
+    gpu.insist(session, providers)
+    return session
 
 
 def end_profile(place: Place, session: onnxruntime.InferenceSession) -> None:
@@ -140,14 +150,16 @@ def end_profile(place: Place, session: onnxruntime.InferenceSession) -> None:
     values = {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
     applied = {name: getattr(value, "name", value) for name, value in values.items()}
     assigned: Counter[str] = Counter()
-    for subgraph in session.get_provider_graph_assignment_info():
-        assigned[subgraph.ep_name] += len(subgraph.get_nodes())
+    if hasattr(session, "get_provider_graph_assignment_info"):
+        for subgraph in session.get_provider_graph_assignment_info():
+            assigned[subgraph.ep_name] += len(subgraph.get_nodes())
     facts = {
         "model": place.model,
         "version": place.version,
         "instance": place.instance,
         "process": os.getpid(),
         "providers": session.get_providers(),
+        "provider_options": session.get_provider_options(),
         "assigned": dict(assigned),
         "options": {name: value for name, value in applied.items() if isinstance(value, (bool, int, str))},
     }

@@ -51,7 +51,7 @@ class TextRecognition:
     widened: bool = False
     name: str = "text_recognition"
     kind: str = "network"
-    precisions: tuple[str, ...] = ("fp32", "int8")
+    precisions: tuple[str, ...] = ("fp32", "tf32", "fp16", "int8")
     max_batch: int = 64
     metric: str | None = "word_accuracy"
     inputs: tuple[Tensor, ...] = (Tensor("input.1", "float32", (1, preprocess.HEIGHT, preprocess.WIDTH)),)

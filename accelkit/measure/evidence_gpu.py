@@ -1,0 +1,84 @@
+"""Evidence of what ran on a GPU: ONNX Runtime's nodes by provider, TensorRT's layers by precision."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelkit.errors import MeasureError
+from accelkit.measure.evidence import Evidence, read, weighed
+
+CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+ON = ("1", "true", "True")
+HOW = "ONNX Runtime profile of the served sessions"
+
+
+def from_cuda(directory: Path) -> Evidence:
+    """Read the profiles of sessions on CUDA; MeasureError when no node ran there.
+
+    Float nodes of a session whose provider may use TF32 count as that, as a GPU since Ampere computes them.
+    """
+    notes = _notes(directory)
+    found = _profiles(directory, lambda event, note: _as_tf32(event) if _tf32(note) else event)
+    _insist(found, CUDA, "CUDA")
+    modes = sorted({"allowed" if _tf32(note) else "switched off" for note in notes.values()})
+    return replace(found, how=f"{HOW}; {_taken(notes, CUDA, 'CUDA')}TF32 {' or '.join(modes) or 'unknown'}")
+
+
+def _notes(directory: Path) -> dict[Path, dict[str, Any]]:
+    """What each session said of itself, by the path of its profile."""
+    return {file.with_suffix(".json"): json.loads(file.read_text()) for file in sorted(directory.rglob("*.session"))}
+
+
+def _profiles(directory: Path, change: Callable[[dict, dict], dict]) -> Evidence:
+    """Nodes and times of all profiles, each event changed by what its session said."""
+    nodes: dict[str, int] = {}
+    spent: Counter[str] = Counter()
+    notes, files = _notes(directory), sorted(directory.rglob("*.json"))
+    for file in files:
+        try:
+            events = [event for event in json.loads(file.read_text()) if event.get("cat") == "Node"]
+            found, time = read([change(event, notes.get(file, {})) for event in events])
+        except (ValueError, AttributeError, TypeError) as error:
+            raise MeasureError(f"{file}: is no ONNX Runtime profile: {error}") from None
+        nodes = {kind: max(nodes.get(kind, 0), found.get(kind, 0)) for kind in {**nodes, **found}}
+        spent += time
+    if not nodes:
+        raise MeasureError(f"{directory}: {len(files)} profiles and no executed node in them: nothing proves what ran")
+    return weighed(HOW, nodes, spent)
+
+
+def _tf32(note: dict[str, Any]) -> bool:
+    return note.get("provider_options", {}).get(CUDA, {}).get("use_tf32") in ON
+
+
+def _as_tf32(event: dict[str, Any]) -> dict[str, Any]:
+    arguments = event.get("args", {})
+    if arguments.get("provider") != CUDA:
+        return event
+    sides = ("input_type_shape", "output_type_shape")
+    renamed = {
+        side: [
+            {"tf32" if kind == "float" else kind: shape for kind, shape in tensor.items()}
+            for tensor in arguments.get(side, [])
+        ]
+        for side in sides
+    }
+    return {**event, "args": {**arguments, **renamed}}
+
+
+def _insist(found: Evidence, provider: str, name: str) -> None:
+    if not any(kind.startswith(f"{provider} ") for kind in found.nodes):
+        ran = ", ".join(f"{count} {kind}" for kind, count in found.nodes.items())
+        raise MeasureError(f"no node ran on {name}, every one fell back: {ran}")
+
+
+def _taken(notes: dict[Path, dict[str, Any]], provider: str, name: str) -> str:
+    """How many nodes of the graph a provider took; empty where the ONNX Runtime of the sessions does not say."""
+    counts = [note.get("assigned") or {} for note in notes.values()]
+    taken, every = max(((count.get(provider, 0), sum(count.values())) for count in counts), default=(0, 0))
+    return f"{name} took {taken} of {every} nodes of the graph, " if every else ""
