@@ -195,14 +195,22 @@ def serve(repository: Path, mode: str, **ports: int | None) -> None:
 
 
 def measure(
-    models: Sequence[Model], names: list[str] | None, out: Path, as_json: bool, record: str | None = None, **load: Any
+    models: Sequence[Model],
+    names: list[str] | None,
+    out: Path,
+    as_json: bool,
+    record: str | None = None,
+    baseline: str = "onnxruntime-cpu",
+    **load: Any,
 ) -> None:
     """Compare the named paths of each model, keep the results and print the rows."""
     from accelkit import comparison, recorded, report
     from accelkit.measure import bench as module
     from accelkit.measure import result
 
-    results = comparison.compare_all(models, names, load=module.Load(**load), out=out, progress=not as_json)
+    results = comparison.compare_all(
+        models, names, baseline=baseline, load=module.Load(**load), out=out, progress=not as_json
+    )
     result.write(out / "results.json", results)
     if record:
         recorded.keep(record, results, out)
@@ -253,7 +261,15 @@ def own(
 @cli.command()
 @click.argument("file", metavar="[MODEL.onnx]", required=False, type=click.Path(path_type=Path))
 @own_options
-@click.option("--path", "names", multiple=True, help="PATH (in every precision) or PATH:PRECISION; repeat for several  [default: all].")
+@click.option(
+    "--path",
+    "names",
+    multiple=True,
+    help="PATH (in every precision) or PATH:PRECISION; repeat for several  [default: all].",
+)
+@click.option(
+    "--baseline", default="onnxruntime-cpu", show_default=True, help="PATH or PATH:PRECISION to compare with."
+)
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")
 @click.option("--record", metavar="NAME", help="Keep what was measured as notebooks/recorded/NAME.json too.")

@@ -24,7 +24,6 @@ from accelkit.serving import Server
 if TYPE_CHECKING:
     from accelkit.models import Model
 
-AGAIN = f"{paths.BASELINE} {CONTROL}"
 PROFILED = 3
 LARGEST = 1024
 """Batch up to which a network is measured; its configs offer less unless they are told."""
@@ -58,6 +57,7 @@ def compare(
     model: Model,
     names: Iterable[str] | None = None,
     *,
+    baseline: str = paths.BASELINE,
     load: Load | None = None,
     out: Path = Path("build/compare"),
     progress: bool = True,
@@ -65,13 +65,14 @@ def compare(
 ) -> list[Result]:
     """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
+    `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32.
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
     server, the order rotating, the baseline twice a repeat. A path that is not here, fails or is rejected has its
     reason and no speed. The raw exports go to `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
-    entries = _entries(model, names)
+    entries = _entries(model, names, baseline)
     largest = LARGEST if model.kind == "network" and model.max_batch > 1 else max(1, model.max_batch)
     if load.batch > largest:
         raise ConfigError(f"batch {load.batch} is more than {model.name} takes: give at most {largest}")
@@ -94,7 +95,7 @@ def compare(
                 runs = _measure(server, model, entries, load, out, limits, say)
             if runs:
                 raw = out / f"raw-{model.name}.json.gz"
-                _conclude(live, runs, load, raw.name)
+                _conclude(entries, runs, load, raw.name)
                 write_raw(raw, load, runs)
     origin = where(version)
     return [_result(entry, model, origin) for entry in entries]
@@ -114,10 +115,11 @@ def _takes(model: Model, names: Iterable[str], models: Sequence[Model]) -> list[
     return [spec for spec in names if spec.partition(":")[2] not in elsewhere]
 
 
-def _entries(model: Model, names: Iterable[str] | None) -> list[Entry]:
+def _entries(model: Model, names: Iterable[str] | None, baseline: str) -> list[Entry]:
     """Every path and precision once, the baseline first; of a path that is not here one row says so."""
     here, found = machine.probe(), dict[str, Entry]()
-    for spec in [f"{paths.BASELINE}:fp32", *(paths.names() if names is None else names)]:
+    first = paths.one(baseline, model)
+    for spec in [f"{first[0].NAME}:{first[1]}", *(paths.names() if names is None else names)]:
         able = paths.chosen(spec, model)
         for path, precision in able[:1] if able[0][0].unavailable(here, model) else able:
             entry = Entry(path, precision)
@@ -169,22 +171,23 @@ def _measure(
 ) -> dict[str, list[bench.Run]]:
     """The interleaved runs of the paths that are proven; none without the baseline, which is the first entry."""
     able, base = _live(entries), entries[0]
+    again = f"{base.name} {CONTROL}"
     runs: dict[str, list[bench.Run]] = {}
     broken: dict[str, str] = {}
     if base in able:
         data = bench.inputs_file(model, out / f"inputs-{model.name}.json")
         measures = {entry.name: bench.served(server, entry.served, load, data, entry.seconds) for entry in able}
         candidates = [Candidate(name, measure) for name, measure in measures.items()]
-        candidates.insert(1, Candidate(AGAIN, measures[base.name]))
+        candidates.insert(1, Candidate(again, measures[base.name]))
         runs = bench.interleave(candidates, limits.repeats, say, broken)
         for entry in able:
             entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
             if entry.name in broken:
                 entry.end("failed", broken[entry.name])
-    if base.name in runs and AGAIN in runs:
+    if base.name in runs and again in runs:
         return runs
     for entry in _live(entries):
-        entry.end("failed", f"the baseline gives no number to compare with: {base.reason or broken[AGAIN]}")
+        entry.end("failed", f"the baseline gives no number to compare with: {base.reason or broken[again]}")
     return {}
 
 
@@ -203,11 +206,12 @@ def _prove(
         entry.end("rejected", verdict.reason + (f"; it ran in {seen}" if seen != entry.precision else ""))
 
 
-def _conclude(live: list[Entry], runs: dict[str, list[bench.Run]], load: Load, raw: str) -> None:
+def _conclude(entries: list[Entry], runs: dict[str, list[bench.Run]], load: Load, raw: str) -> None:
     rates = {name: [run.throughput for run in made] for name, made in runs.items()}
-    for entry in _live(live):
-        other = AGAIN if entry.name == paths.BASELINE else entry.name
-        verdict = compared.versus(paths.BASELINE, rates[paths.BASELINE], rates[AGAIN], rates[other])
+    base = entries[0].name
+    again = f"{base} {CONTROL}"
+    for entry in _live(entries):
+        verdict = compared.versus(base, rates[base], rates[again], rates[again if entry is entries[0] else entry.name])
         entry.parts |= {"speed": compared.speed(runs[entry.name], load), "versus": verdict.as_dict()}
         entry.provenance["raw"] = raw
 

@@ -202,6 +202,20 @@ def test_a_slower_path_says_why_and_what_next(monkeypatch, tmp_path, timed):
     assert recompute(lame, tmp_path / "raw-text_recognition.json.gz") == (lame.speed, lame.versus)
 
 
+def test_another_path_can_be_the_baseline(monkeypatch, tmp_path, timed):
+    monkeypatch.setitem(sys.modules, "accelkit.paths.able", variation("able", lambda file: b""))
+    monkeypatch.setattr(paths, "NAMES", (*paths.NAMES, "able"))
+    stub(monkeypatch, lambda name: timed(5 if name == "onnxruntime-cpu" else 10))
+    given = {"out": tmp_path, "progress": False, "limits": LIMITS}
+    rows = comparison.compare(models.get(), ["onnxruntime-cpu:fp32"], baseline="able", **given)
+    assert [(row.path, row.versus["path"], row.versus["ratio"]) for row in rows] == [
+        ("able", "able", 1.0),
+        ("onnxruntime-cpu", "able", 2.0),
+    ]
+    for row in rows:
+        assert recompute(row, tmp_path / "raw-text_recognition.json.gz") == (row.speed, row.versus)
+
+
 def test_without_a_baseline_nobody_gets_a_number(monkeypatch, tmp_path, timed):
     from accelkit.errors import MeasureError
 
