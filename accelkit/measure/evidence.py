@@ -35,7 +35,8 @@ class Evidence:
         return {"how": self.how, "nodes": self.nodes, "shares": self.shares}
 
 
-def _element(arguments: dict[str, Any]) -> str:
+def element_type(arguments: dict[str, Any]) -> str:
+    """Return the element type of a node's first tensor; unknown where it has none."""
     tensors = [*arguments.get("input_type_shape", []), *arguments.get("output_type_shape", [])]
     return next((kind for tensor in tensors for kind in tensor), "unknown")
 
@@ -62,7 +63,7 @@ def read(events: list[dict[str, Any]]) -> tuple[dict[str, int], Counter[str]]:
             precision, operator = implemented(arguments.get("ov_exec_type", "")), arguments.get("ov_node_type", "")
             kinds[arguments.get("parent_ort_event_name", ""), name] = f"OpenVINO layer {precision}"
         elif event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            element, operator = _element(arguments), arguments.get("op_name", "")
+            element, operator = element_type(arguments), arguments.get("op_name", "")
             precision = PRECISIONS.get(element, element)
             kind = f"{arguments.get('provider')} {NUMPY.get(element, element)}"
             if arguments.get("provider") == OPENVINO:

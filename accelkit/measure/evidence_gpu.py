@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accelkit.errors import MeasureError
-from accelkit.measure.evidence import Evidence, read, weighed
+from accelkit.measure.evidence import CONVERSIONS, PRECISIONS, Evidence, element_type, read, weighed
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 ON = ("1", "true", "True")
@@ -82,3 +82,43 @@ def _taken(notes: dict[Path, dict[str, Any]], provider: str, name: str) -> str:
     counts = [note.get("assigned") or {} for note in notes.values()]
     taken, every = max(((count.get(provider, 0), sum(count.values())) for count in counts), default=(0, 0))
     return f"{name} took {taken} of {every} nodes of the graph, " if every else ""
+
+
+LAYERS = {"Float": "tf32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8", "FP8": "fp8"}
+PLAIN = ("Reformat", "Shuffle", "NoOp", "Constant", "Cast", "Slice", "Concat", "Shape")
+"""Kinds of TensorRT's layers that move data and compute nothing."""
+
+
+def from_tensorrt_provider(directory: Path) -> Evidence:
+    """Read the profiles of sessions with TensorRT before CUDA, and the layers that the log of the build named.
+
+    An engine reports no times of its layers, so layers and the nodes outside it are weighed by their number. Float layers
+    count as TF32, which this provider cannot switch off. MeasureError when no node ran on TensorRT.
+    """
+    outside: dict[str, str] = {}
+
+    def seen(event: dict[str, Any], note: dict[str, Any]) -> dict[str, Any]:
+        event = _as_tf32(event) if _tf32(note) else event
+        arguments = event.get("args", {})
+        computes = not arguments.get("op_name", "").startswith(CONVERSIONS) and event["name"].endswith("_kernel_time")
+        if computes and arguments.get("provider") != TENSORRT:
+            element = element_type(arguments)
+            outside[event["name"]] = PRECISIONS.get(element, element)
+        return event
+
+    found, notes = _profiles(directory, seen), _notes(directory)
+    _insist(found, TENSORRT, "TensorRT")
+    subgraphs = {kind: number for kind, number in found.nodes.items() if kind.startswith(f"{TENSORRT} ")}
+    kinds = Counter({kind: number for kind, number in found.nodes.items() if kind not in subgraphs})
+    kinds[f"{TENSORRT} subgraph"] = sum(subgraphs.values())
+    count = Counter(precision for precision in outside.values() if precision in (*PRECISIONS.values(), "tf32"))
+    reports = [json.loads(file.read_text())["layers"] for file in sorted(directory.rglob("*.tensorrt"))]
+    layers: list[dict[str, str]] = max(reports, key=len, default=[])
+    for layer in layers:
+        precision = LAYERS.get(layer["type"], layer["type"])
+        kinds[f"TensorRT {precision} {layer['kind']}"] += 1
+        count[precision] += not layer["kind"].startswith(PLAIN)
+    if not layers:
+        count["unseen"] += sum(subgraphs.values())
+    how = f"{HOW}; {_taken(notes, TENSORRT, 'TensorRT')}its layers from the log of the build"
+    return weighed(how, dict(kinds.most_common()), +count)

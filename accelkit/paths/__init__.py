@@ -170,14 +170,23 @@ def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[s
 
 
 def place(path: Path, model: Model, repository: File, precision: str = "fp32", **overrides: Any) -> Placed:
-    """Build a model for a path and put it into a repository; ConfigError if the path is unavailable here."""
+    """Build a model for a path and put it into a repository; ConfigError if the path is unavailable here.
+
+    Overrides are the config's; those that building takes too, such as the shapes of a plan, are also the build's.
+    """
     from accelkit import machine
 
     if reason := path.unavailable(machine.probe(), model):
         raise ConfigError(f"path {path.NAME} is unavailable: {reason}")
     config = path.config(model, precision=precision, **overrides)
+    if "cache" in inspect.signature(path.config).parameters and "cache" not in overrides:
+        # What is built at load lies beside the model's file and goes with it.
+        cache = str(repository.absolute() / config.name / "1" / "cache")
+        config = path.config(model, precision=precision, cache=cache, **overrides)
     with tempfile.TemporaryDirectory(prefix="accelkit-build-") as scratch:
-        built = path.build(model, File(scratch), precision)
+        takes = inspect.signature(path.build).parameters
+        own = {key: value for key, value in overrides.items() if key in takes}
+        built = path.build(model, File(scratch), precision, **own)
         directory = repositories.add(repository, config, built.files)
     files = tuple(directory / "1" / name for name in built.files)
     return Placed(directory, files, built.seconds, built.size_mb)

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import onnxruntime
 
 from accelkit.backends import host
 from accelkit.backends.key import Refused
-from accelkit.backends.onnxruntime import accelerators, gpu, keys, openvino
+from accelkit.backends.onnxruntime import accelerators, gpu, keys, layers, openvino
 
 DEFAULT_FILE = "model.onnx"
 _LEVELS = {
@@ -124,19 +125,24 @@ def open_session(
     options = session_options(config, command)
     providers = add_providers(place, config, options)
     path = locate(place, config)
+    building: AbstractContextManager[None] = nullcontext()
     if profile is not None:
         folder = Path(profile) / place.model
         folder.mkdir(parents=True, exist_ok=True)
         options.enable_profiling = True
         options.add_session_config_entry(_RECORD, "1")
         options.profile_file_prefix = str(folder / f"{place.version}-{place.instance}")
+        if providers and providers[0][0] == accelerators.TENSORRT:
+            building = layers.reported(providers[0][1], Path(f"{options.profile_file_prefix}.tensorrt"))
+            providers[0] = (accelerators.TENSORRT, layers.detailed(providers[0][1]))
     try:
         if keys.CPU_ACCELERATORS.items(config):
-            with openvino.alone():
+            with openvino.alone(), building:
                 session = onnxruntime.InferenceSession(str(path), options, enable_fallback=False)
         else:
             listed = [*providers, "CPUExecutionProvider"]
-            session = onnxruntime.InferenceSession(str(path), options, providers=listed, enable_fallback=False)
+            with building:
+                session = onnxruntime.InferenceSession(str(path), options, providers=listed, enable_fallback=False)
     except Exception as error:
         raise official(error) from None
     session.disable_fallback()  # the argument is known since 1.20
