@@ -163,10 +163,14 @@ def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[s
     `largest` is the batch that configs offer without being told; a larger one becomes theirs. Threads for a process that
     may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
     """
+    from accelkit import interpreters
+
     takes = inspect.signature(path.config).parameters
     few = "threads" in takes and machine.usable_cores < machine.physical_cores
     room = {"batch": batch} if "batch" in takes else {"max_batch_size": batch} if 0 < largest < batch else {}
-    return room | ({"threads": machine.usable_cores} if few else {})
+    # TensorRT 8 takes FP16 from the file only when told so.
+    weak = "weak_typing" in takes and interpreters.packages(path.BACKEND).get("tensorrt", "").startswith("8.")
+    return room | ({"threads": machine.usable_cores} if few else {}) | ({"weak_typing": True} if weak else {})
 
 
 def place(path: Path, model: Model, repository: File, precision: str = "fp32", **overrides: Any) -> Placed:

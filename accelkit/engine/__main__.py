@@ -1,0 +1,83 @@
+"""`python -m accelkit.engine`: build, describe or refit a plan: one line of JSON, or one line of error and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from accelkit.engine import api, building, describing, refitting
+from accelkit.errors import AccelkitError, ConfigError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise ConfigError(f"{message}: see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the commands."""
+    top = _Parser(prog="python -m accelkit.engine", description="Plans of TensorRT.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    build = commands.add_parser("build", help="a plan from an ONNX file")
+    build.add_argument("onnx", type=Path)
+    build.add_argument("plan", type=Path)
+    build.add_argument("--precision", choices=list(building.PRECISIONS), default="fp32")
+    build.add_argument("--profile", dest="profiles", action="append", default=[], metavar="MIN:OPT:MAX")
+    build.add_argument("--static", type=int, metavar="BATCH", help="fix the batch instead of giving profiles")
+    build.add_argument("--timing-cache", type=Path, metavar="FILE")
+    build.add_argument("--tactics", choices=building.TACTICS, default="auto", help="where kernels may come from")
+    build.add_argument("--version-compatible", action="store_true")
+    build.add_argument("--hardware", default="none", help="none, ampere_plus or same_compute_capability")
+    build.add_argument("--refit", action="store_true", help="weights can be replaced later")
+    build.add_argument("--strongly-typed", action="store_true", help="the file's types are kept as they are")
+    build.add_argument("--workspace", dest="workspace_mb", type=int, metavar="MIB")
+    build.add_argument("--level", type=int, choices=range(6), help="the builder's optimization level")
+    show = commands.add_parser("show", help="what a plan is")
+    show.add_argument("plan", type=Path)
+    show.add_argument("--layers", action="store_true")
+    show.add_argument("--version-compatible", action="store_true", help="the plan brings host code along")
+    refit = commands.add_parser("refit", help="other weights into a plan that was built with --refit")
+    refit.add_argument("plan", type=Path)
+    refit.add_argument("source", type=Path, metavar="NPZ")
+    refit.add_argument("out", type=Path)
+    weights = commands.add_parser("weights", help="an ONNX file's weights, for refit; needs the package onnx")
+    weights.add_argument("onnx_file", type=Path, metavar="ONNX")
+    weights.add_argument("out", type=Path, metavar="NPZ")
+    return top
+
+
+def answer(arguments: list[str]) -> dict[str, Any]:
+    """Do what the arguments say and return what the command prints."""
+    given = vars(parser().parse_args(arguments))
+    command = given.pop("command")
+    if command == "build":
+        return building.build(building.Order(**{**given, "profiles": tuple(given["profiles"])}))
+    if command == "weights":
+        return refitting.weights(**given)
+    trt, log = api.load(), api.logger()
+    api.need_gpu()
+    api.register_plugins(trt, log)
+    if command == "refit":
+        return refitting.refit(trt, log, **given)
+    found = describing.plan(trt, log, given["plan"], given["version_compatible"])
+    if given["layers"]:
+        engine = describing.read(trt, log, given["plan"], given["version_compatible"])
+        found["inspector"] = describing.layers(trt, engine)
+    return {"tensorrt": trt.__version__, **found}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the answer, or the reason for none."""
+    try:
+        print(json.dumps(answer(arguments)))
+    except AccelkitError as error:
+        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
