@@ -174,4 +174,5 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "fil": from_forests,
     "onnxruntime-cuda": _gpu("from_cuda"),
     "onnxruntime-tensorrt": _gpu("from_tensorrt_provider"),
+    "tensorrt": _gpu("from_plans"),
 }

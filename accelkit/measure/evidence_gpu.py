@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,3 +123,48 @@ def from_tensorrt_provider(directory: Path) -> Evidence:
         count["unseen"] += sum(subgraphs.values())
     how = f"{HOW}; {_taken(notes, TENSORRT, 'TensorRT')}its layers from the log of the build"
     return weighed(how, dict(kinds.most_common()), +count)
+
+
+def from_plans(directory: Path) -> Evidence:
+    """Read what the instances of one served plan wrote at their end: TensorRT's layers, timed in executions of their own.
+
+    A layer computes in the type of its inputs, float ones in TF32 where the name of the kernel says so. MeasureError when no
+    instance answered a request.
+    """
+    kinds: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
+    said: set[str] = set()
+    files = sorted(directory.rglob("*.tensorrt"))
+    try:
+        for facts in map(json.loads, map(Path.read_text, files)):
+            layers = [layer for layer in facts["layers"] if isinstance(layer, dict)]
+            found = [
+                (layer["LayerType"], plan_precision(layer), facts["microseconds"].get(layer["Name"], 0))
+                for layer in layers
+            ]
+            kinds |= Counter(f"TensorRT {precision} {kind}" for kind, precision, _ in found)
+            for kind, precision, time in found:
+                spent[precision] += 0 if kind.startswith(PLAIN) else time
+            if facts["layers"]:
+                ran = ", ".join(f"{count} by {how}" for how, count in facts["ran"].items())
+                said.add(f"TensorRT {facts['tensorrt']}, profile {facts['profile']}, executions {ran}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasureError(f"{directory}: holds no report of TensorRT's layers: {error}") from None
+    if not kinds:
+        raise MeasureError(f"{directory}: {len(files)} reports and no layer in them: nothing proves what ran")
+    return weighed(f"TensorRT's inspector: {'; '.join(sorted(said))}", dict(kinds.most_common()), +spent)
+
+
+_TYPE = re.compile(r"(bf16|bfloat16)|(fp16|half)|(fp8)|(int8)|(fp32|float)", re.IGNORECASE)
+_TYPES = ("bf16", "fp16", "fp8", "int8", "fp32")
+
+
+def plan_precision(layer: dict[str, Any]) -> str:
+    """Return the precision that a layer of a plan computes in: the type of its first tensor, TF32 where its kernel says so."""
+    tensors = [tensor for side in ("Inputs", "Outputs") for tensor in layer.get(side) or []]
+    texts = [str(tensor.get("Format/Datatype") or tensor.get("Datatype") or "") for tensor in tensors]
+    match = next((match for match in map(_TYPE.search, texts) if match), None)
+    if match is None:
+        return "unseen"
+    found = _TYPES[match.lastindex - 1]
+    return "tf32" if found == "fp32" and "tf32" in str(layer.get("TacticName", "")).lower() else found
