@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
+from accelkit.lint import accelerators
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -22,6 +23,8 @@ OPENVINO_VALUES = {
     "PERFORMANCE_HINT": "latency|throughput|cumulative_throughput",
 }  # fmt: skip
 Found = Iterator[tuple[str, str]]
+MODULES = (accelerators,)
+"""Modules beside this one that hold functions of rules."""
 
 
 @dataclass(frozen=True)
@@ -97,29 +100,6 @@ def _accelerator_elsewhere(it: Subject) -> Found:
     for side in ACCELERATORS:
         for name, _ in it.accelerators(side):
             yield name, f'{side}_execution_accelerator "{name}" with the backend {it.backend}'
-
-
-def _gpu_parameters(it: Subject, accelerator: str) -> Iterator[tuple[str, str]]:
-    for name, parameters in it.accelerators("gpu") if not it.on_cpu else ():
-        yield from sorted(parameters.items()) if name == accelerator else ()
-
-
-def _cuda_overwritten(it: Subject) -> Found:
-    for key, _ in _gpu_parameters(it, "cuda"):
-        if key in it.table.OVERWRITTEN:
-            yield key, f'"{key}" among the parameters of the accelerator cuda'
-
-
-def _tensorrt_parameter(it: Subject) -> Found:
-    for key, _ in _gpu_parameters(it, "tensorrt"):
-        if key not in it.table.TENSORRT:
-            yield key, f'"{key}" is no parameter of the accelerator tensorrt'
-
-
-def _precision_mode(it: Subject) -> Found:
-    for key, value in _gpu_parameters(it, "tensorrt"):
-        if key == "precision_mode" and value != "FP32":
-            yield key, f'precision_mode "{value}" of the accelerator tensorrt'
 
 
 def _openvino_kind_gpu(it: Subject) -> Found:
@@ -231,11 +211,12 @@ def _not_built(it: Subject) -> Found:
 
 
 def _table() -> tuple[Rule, ...]:
+    functions = {name: value for module in MODULES for name, value in vars(module).items()} | globals()
     rows = tomllib.loads(Path(__file__).with_name("rules.toml").read_text(encoding="utf-8"))
     return tuple(
         Rule(
             name, row["severity"], tuple(row.get("backends", ())), tuple(row.get("eras", ERAS)),
-            globals()["_" + name.replace("-", "_")], row["finds"], row["why"], row["fix"], row["source"],
+            functions["_" + name.replace("-", "_")], row["finds"], row["why"], row["fix"], row["source"],
         )
         for name, row in rows.items()
     )  # fmt: skip

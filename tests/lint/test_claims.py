@@ -76,7 +76,16 @@ CLAIMS: dict[str, tuple] = {
     "ubj_default": ("fil-model-type", forests.config(None), "xgboost.json", "xgboost.model"),
 }  # fmt: skip
 # Rules about what this server cannot show: a GPU, TensorRT, or the absence of anything to load.
-UNSEEN = {"cuda-overwritten", "tensorrt-parameter", "precision-mode", "not-built"}
+UNSEEN = {
+    "cuda-overwritten",
+    "cuda-option",
+    "cuda-graph",
+    "cuda-tf32",
+    "gpu-value",
+    "tensorrt-parameter",
+    "precision-mode",
+}
+UNSEEN |= {"accelerator-profile", "accelerator-cache", "not-built"}
 
 
 @pytest.fixture(scope="module")

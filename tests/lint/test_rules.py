@@ -41,6 +41,17 @@ def on_gpu(name: str, **values: str) -> str:
     return ort(accelerator("gpu", name, **values), group="instance_group [ { kind: KIND_GPU } ]")
 
 
+def gpu_batches(largest: int, **values: str) -> str:
+    """A config with the accelerator tensorrt and this max_batch_size."""
+    return f"max_batch_size: {largest}\n" + on_gpu("tensorrt", **values)
+
+
+def profile(largest: int) -> dict[str, str]:
+    """The three shapes of a profile for batches up to the largest."""
+    sizes = {"min": 1, "opt": 8, "max": largest}
+    return {f"trt_profile_{edge}_shapes": f"input.1:{size}x1x32x100,b:{size * 100}x4" for edge, size in sizes.items()}
+
+
 def openvino(*parts: str, **more: str) -> str:
     """A config of the backend openvino that takes whole batches by padding."""
     return text("openvino", "max_batch_size: 8", *parts, **{"ENABLE_BATCH_PADDING": "YES", **more})
@@ -97,6 +108,42 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
         [(on_gpu("cuda", **{key: "1"}), f'"{key}"', ERAS) for key in
          ("cudnn_conv_algo_search", "gpu_mem_limit", "arena_extend_strategy", "do_copy_in_default_stream")],
         [on_gpu("cuda", prefer_nhwc="1"), ort(cudnn_conv_algo_search="1")],
+    ),
+    "cuda-option": (
+        [(on_gpu("cuda", use_tf23="0"), '"use_tf23"', ERAS)],
+        [on_gpu("cuda", use_tf32="0", gpu_mem_limit="1"), on_gpu("tensorrt", use_tf23="0"), ort(accelerator("gpu", "cuda", x="1"))],
+    ),
+    "cuda-graph": (
+        [(on_gpu("cuda", enable_cuda_graph="1"), '"enable_cuda_graph" of the accelerator cuda', ERAS),
+         (on_gpu("tensorrt", trt_cuda_graph_enable="True"), '"trt_cuda_graph_enable" of the accelerator tensorrt', ERAS)],
+        [on_gpu("cuda", enable_cuda_graph="0"), on_gpu("cuda"), on_gpu("cuda", trt_cuda_graph_enable="1")],
+    ),
+    "cuda-tf32": (
+        [(ort(group="instance_group [ { kind: KIND_GPU } ]"), "without use_tf32", ERAS), (on_gpu("cuda"), "KIND_GPU", ERAS)],
+        [on_gpu("cuda", use_tf32="0"), on_gpu("cuda", use_tf32="1"), ort()],
+    ),
+    "gpu-value": (
+        [(on_gpu("tensorrt", precision_mode="fp16"), 'precision_mode is "fp16", there are FP32, FP16, BF16, INT8', ERAS),
+         (on_gpu("tensorrt", trt_dla_enable="yes"), "trt_dla_enable: failed to convert 'yes' to boolean", ERAS),
+         (on_gpu("tensorrt", trt_dla_core="one"), "trt_dla_core: failed to convert 'one' to integral", ERAS),
+         (on_gpu("tensorrt", max_workspace_size_bytes="G"), "max_workspace_size_bytes: failed to convert 'G'", ERAS),
+         (on_gpu("cuda", use_ep_level_unified_stream="yes"), 'use_ep_level_unified_stream is "yes"', ERAS),
+         (ort(group="instance_group [ { kind: KIND_GPU } ]", cudnn_conv_algo_search="3"), '"3", there are 0 to 2', ERAS),
+         (ort(group="instance_group [ { kind: KIND_GPU } ]", arena_extend_strategy="-1"), '"-1", there are 0 to 1', ERAS)],
+        [on_gpu("tensorrt", precision_mode="INT8", trt_dla_enable="On", max_workspace_size_bytes="4294967296"),
+         on_gpu("cuda", use_tf32="maybe", do_copy_in_default_stream="off"), ort(cudnn_conv_algo_search="3"),
+         ort(group="instance_group [ { kind: KIND_GPU } ]", cudnn_conv_algo_search=" 2", arena_extend_strategy="1")],
+    ),
+    "accelerator-profile": (
+        [(gpu_batches(64, trt_engine_cache_enable="0"), "the accelerator tensorrt without trt_profile_min_shapes", ERAS),
+         (gpu_batches(64, trt_profile_min_shapes="x:1x4"), "trt_profile_min_shapes without the other", ERAS),
+         (gpu_batches(64, **profile(32)), "a profile of input.1 up to batch 32 with max_batch_size 64", ERAS)],
+        [gpu_batches(64, **profile(64)), gpu_batches(0), gpu_batches(1), "max_batch_size: 64\n" + on_gpu("cuda")],
+    ),
+    "accelerator-cache": (
+        [(on_gpu("tensorrt", trt_engine_cache_enable="1"), 'trt_engine_cache_path ""', ERAS),
+         (on_gpu("tensorrt", trt_timing_cache_enable="true", trt_timing_cache_path="cache"), 'path "cache"', ERAS)],
+        [on_gpu("tensorrt", trt_engine_cache_enable="1", trt_engine_cache_path="/models/m/1/cache"), on_gpu("tensorrt")],
     ),
     "tensorrt-parameter": (
         [(on_gpu("tensorrt", trt_engine_cache="1"), '"trt_engine_cache"', ERAS)],
@@ -189,15 +236,18 @@ def test_every_rule_is_tested_and_described():
     for rule in rules.RULES:
         assert rule.severity in lint.SEVERITIES and set(rule.eras) <= set(ERAS), rule.name
         assert all((rule.finds, rule.why, rule.fix, rule.source)), rule.name
-    finders = {name for name in vars(rules) if name.startswith("_") and getattr(vars(rules)[name], "__code__", None)}
-    helpers = {"_table", "_gpu_parameters", "_class_key"}
+    defined = {name: value for module in (rules, *rules.MODULES) for name, value in vars(module).items()}
+    finders = {name for name, value in defined.items() if name.startswith("_") and getattr(value, "__code__", None)}
+    helpers = {"_table", "_class_key"}
     assert finders - helpers == {"_" + rule.name.replace("-", "_") for rule in rules.RULES}
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
     tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in ("onnxruntime", "openvino", "fil")]
-    known = {key.name for table in tables for key in table.KEYS} | set(tables[0].TENSORRT) | set(rules.CORE)
-    source = Path(rules.__file__).read_text()
+    known = (
+        {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
+    )
+    source = "".join(Path(module.__file__).read_text() for module in (rules, *rules.MODULES))
     named = set(re.findall(r'"([A-Z]+(?:_[A-Z0-9]+)+|[a-z]+(?:_[a-z]+)+)"', source))
     others = {"KIND_CPU", "KIND_GPU", "instance_group", "max_batch_size", "torch_aoti"}
     assert len(named) > 10 and named - others <= known
