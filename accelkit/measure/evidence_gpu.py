@@ -166,5 +166,5 @@ def plan_precision(layer: dict[str, Any]) -> str:
     match = next((match for match in map(_TYPE.search, texts) if match), None)
     if match is None:
         return "unseen"
-    found = _TYPES[match.lastindex - 1]
+    found = _TYPES[(match.lastindex or 1) - 1]
     return "tf32" if found == "fp32" and "tf32" in str(layer.get("TacticName", "")).lower() else found
