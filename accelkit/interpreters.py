@@ -23,6 +23,7 @@ import json, os, sys, sysconfig
 from importlib import metadata
 name = "libpython%d.%d.so.1.0" % sys.version_info[:2]
 get, base = sysconfig.get_config_var, sys.base_prefix
+made_from = getattr(sys, "_base_executable", "") or sys.executable
 folders = [get("LIBDIR") or "", os.path.join(get("LIBDIR") or "", get("MULTIARCH") or ""), os.path.join(base, "lib")]
 found = {}
 for package in sys.argv[1:]:
@@ -32,7 +33,7 @@ for package in sys.argv[1:]:
         pass
 print(json.dumps({
     "executable": sys.executable,
-    "base": os.path.dirname(getattr(sys, "_base_executable", "") or sys.executable),
+    "base": os.path.dirname(os.path.realpath(made_from) if made_from == sys.executable else made_from),
     "minor": "%d.%d" % sys.version_info[:2],
     "libpython": next((path for path in (os.path.join(folder, name) for folder in folders) if os.path.exists(path)), ""),
     "sites": [path for path in sys.path if path and (os.path.basename(path) in ("site-packages", "dist-packages")
