@@ -40,10 +40,10 @@ class OnnxFile:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """INT8 needs samples that mean something: those of a file, of one input, of at least 32."""
+        """INT8 needs samples that mean something, those of a file, of one input, of at least 32; the others need none."""
         count = len(next(iter(self.arrays.values())))
         real = self.variant != "random" and len(self.inputs) == 1 and self.max_batch and count >= 32
-        return ("fp32", "int8") if real else ("fp32",)
+        return ("fp32", "tf32", "fp16", *(("int8",) if real else ()))
 
     @cached_property
     def code_hash(self) -> str:

@@ -32,7 +32,7 @@ def two_inputs(tmp_path):
 
 def test_samples_are_made_from_the_shapes(two_inputs):
     model = onnx_file.load(two_inputs, shapes={"x": (4,)})
-    assert (model.name, model.max_batch, model.variant, model.precisions) == ("my_model_2", 64, "random", ("fp32",))
+    assert (model.name, model.max_batch, model.variant, model.precisions[-1]) == ("my_model_2", 64, "random", "fp16")
     assert [(spec.name, spec.dtype, spec.dims) for spec in model.inputs] == [
         ("x", "float32", (-1,)),
         ("ids", "int64", (4,)),
@@ -60,8 +60,8 @@ def test_one_input_with_real_samples_can_be_quantized(tmp_path):
     )
     np.savez(tmp_path / "few.npz", x=np.ones((8, 3), np.float32))
     np.savez(tmp_path / "many.npz", x=np.ones((32, 3), np.float32))
-    assert onnx_file.load(file, tmp_path / "few.npz").precisions == ("fp32",)
-    assert onnx_file.load(file, tmp_path / "many.npz").precisions == ("fp32", "int8")
+    assert onnx_file.load(file, tmp_path / "few.npz").precisions == ("fp32", "tf32", "fp16")
+    assert onnx_file.load(file, tmp_path / "many.npz").precisions == ("fp32", "tf32", "fp16", "int8")
 
 
 def test_a_fixed_batch_is_part_of_the_shape(tmp_path):

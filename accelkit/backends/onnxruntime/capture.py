@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,10 @@ from onnxruntime import OrtValue
 from accelkit.backends import host
 from accelkit.backends.key import Refused
 from accelkit.backends.onnxruntime.accelerators import TENSORRT
-from accelkit.backends.onnxruntime.run import NO_OUTPUT
-from accelkit.backends.onnxruntime.session import Place, official
+from accelkit.backends.onnxruntime.run import NO_OUTPUT, why
+from accelkit.backends.onnxruntime.session import Place
 
-_GRAPH = "gpu_graph_id"
+_GRAPH, _UNCAPTURED = "gpu_graph_id", "-1"
 _VERSION = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
 _NUMPY = {"float": "float32", "double": "float64"}
 
@@ -52,7 +53,7 @@ class Replayer:
         self._outputs = sorted(io["name"] for io in config["output"])
         self._made = {node.name: node for node in session.get_outputs()}
         self._slots: dict[tuple, Slot] = {}
-        self._several = several
+        self._several, self._numbers = several, itertools.count(1)  # 0 is ONNX Runtime's own
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order."""
@@ -68,7 +69,8 @@ class Replayer:
         try:
             return self._response(self._replay(_feed(request)))
         except Exception as error:
-            return self._pb.InferenceResponse(error=self._pb.TritonError(str(official(error))))
+            text = why(self._session, self._outputs, request, self._options(_UNCAPTURED), error)
+            return self._pb.InferenceResponse(error=self._pb.TritonError(text))
 
     def _together(self, requests: list[Any]) -> list[Any]:
         feeds = [_feed(request) for request in requests]
@@ -84,11 +86,12 @@ class Replayer:
         shapes = tuple(sorted((name, array.shape) for name, array in feed.items()))
         slot = self._slots.get(shapes)
         if slot is None:
-            slot = self._slots[shapes] = self._slot(feed)
+            slot = self._slot(feed)
         else:
             for name, array in feed.items():
                 slot.inputs[name].update_inplace(array)
         self._session.run_with_iobinding(slot.binding, slot.options)
+        self._slots[shapes] = slot
         return [value.numpy() for value in slot.outputs]
 
     def _slot(self, feed: Mapping[str, np.ndarray]) -> Slot:
@@ -102,10 +105,13 @@ class Replayer:
             binding.bind_ortvalue_input(name, value)
         for name, value in zip(self._outputs, outputs):
             binding.bind_ortvalue_output(name, value)
+        return Slot(inputs, outputs, binding, self._options(str(next(self._numbers))))
+
+    def _options(self, graph: str) -> onnxruntime.RunOptions:
         options = onnxruntime.RunOptions()
         if self._several:
-            options.add_run_config_entry(_GRAPH, str(len(self._slots) + 1))
-        return Slot(inputs, outputs, binding, options)
+            options.add_run_config_entry(_GRAPH, graph)
+        return options
 
     def _buffer(self, node: Any, batch: int) -> Any:
         element = node.type[len("tensor(") : -1]

@@ -36,6 +36,17 @@ def _array(value: Any) -> np.ndarray:
     return np.from_dlpack(value) if _SPEAKS_DLPACK else value.numpy()
 
 
+def why(session: onnxruntime.InferenceSession, outputs: list[str], request: Any, options: Any, error: Exception) -> str:
+    """The official text of an error; a bound run does not tell its status code, so a plain one is asked again."""
+    if outputs:
+        try:
+            session.run(outputs, {tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()}, options)
+        except Exception as again:
+            # Kept in a variable it would hold this frame, and with it the request and its memory, for good.
+            return str(official(again))
+    return str(official(error))
+
+
 class Runner:
     """Runs requests of one model through its session, whose bindings it keeps."""
 
@@ -70,19 +81,9 @@ class Runner:
                     bind(name, _taken(tensor))
             values = self._values()
         except Exception as error:
-            return self._pb.InferenceResponse(error=self._pb.TritonError(self._why(request, error)))
+            text = why(self._session, self._outputs, request, self._options, error)
+            return self._pb.InferenceResponse(error=self._pb.TritonError(text))
         return self._response(values)
-
-    def _why(self, request: Any, error: Exception) -> str:
-        """The official text of an error; a bound run does not tell its status code, so a plain one is asked again."""
-        if self._outputs:
-            try:
-                feed = {tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()}
-                self._session.run(self._outputs, feed, self._options)
-            except Exception as again:
-                # Kept in a variable it would hold this frame, and with it the request and its memory, for good.
-                return str(official(again))
-        return str(official(error))
 
     def _together(self, requests: list[Any]) -> list[Any]:
         feeds = [{tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()} for request in requests]
