@@ -15,7 +15,7 @@ from accelkit.backends.key import Key
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-DEFAULT_FILES = {"onnxruntime": "model.onnx", "openvino": "model.xml"}
+DEFAULT_FILES = {"onnxruntime": "model.onnx", "openvino": "model.xml", "tensorrt": "model.plan"}
 
 
 @dataclass(frozen=True)

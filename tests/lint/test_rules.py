@@ -52,6 +52,16 @@ def profile(largest: int) -> dict[str, str]:
     return {f"trt_profile_{edge}_shapes": f"input.1:{size}x1x32x100,b:{size * 100}x4" for edge, size in sizes.items()}
 
 
+def plan(
+    cuda: str = "", *parts: str, kind: str = "KIND_GPU", profile: str = "0", largest: int = 64, **values: str
+) -> str:
+    """A config of the backend tensorrt with these settings of CUDA."""
+    group = f'instance_group [ {{ kind: {kind} profile: [ "{profile}" ] }} ]'
+    return text(
+        "tensorrt", f"max_batch_size: {largest} optimization {{ cuda {{ {cuda} }} }}", *parts, group=group, **values
+    )
+
+
 def openvino(*parts: str, **more: str) -> str:
     """A config of the backend openvino that takes whole batches by padding."""
     return text("openvino", "max_batch_size: 8", *parts, **{"ENABLE_BATCH_PADDING": "YES", **more})
@@ -204,6 +214,28 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
          (fil(storage_type="SPARSE"), "25.09 removed", NEW), (fil(is_classifier=None), '"output_class", which is', NEW)],
         [fil(), fil(algo="NAIVE", layout="layered")],
     ),
+    "plan-cpu": ([(plan(kind="KIND_CPU"), "KIND_CPU", ERAS)], [plan()]),
+    "plan-profile": ([(plan(profile="big"), 'profile "big", which is no number', ERAS)], [plan(), plan(profile="1")]),
+    "plan-allocation": (
+        [(plan(execution_context_allocation_strategy="DYNAMIC"), 'execution_context_allocation_strategy "DYNAMIC"', NEW)],
+        [plan(), plan(execution_context_allocation_strategy="STATIC")],
+    ),
+    "plan-graph-spec": (
+        [(plan("graphs: true graph_spec { batch_size: 65 }"), "to be >= 1 and <= 64", ERAS),
+         (plan("graphs: true graph_spec { batch_size: 4 graph_lower_bound { batch_size: 5 } }"), "to be <= graph spec", ERAS)],
+        [plan("graphs: true graph_spec { batch_size: 64 }"), plan("graph_spec { batch_size: 65 }")],
+    ),
+    "plan-graphs-few": (
+        [(plan("graphs: true", "dynamic_batching { }"), "of the batches 1, 64 alone", ERAS)],
+        [plan("graphs: true"), plan("graphs: true graph_spec { batch_size: 16 }", "dynamic_batching { }"), plan(),
+         plan("graphs: true", "dynamic_batching { preferred_batch_size: [ 16 ] }")],
+    ),
+    "plan-graphs-unused": (
+        [(plan("graph_spec { batch_size: 16 }"), "without graphs: true", ERAS),
+         (plan("graphs: true", largest=0), "graphs with max_batch_size 0", ERAS),
+         (plan("graphs: true graph_spec { batch_size: 16 graph_lower_bound { batch_size: 9 } }"), "without shapes", ERAS)],
+        [plan("graphs: true"), plan("graphs: true graph_spec { batch_size: 16 }")],
+    ),
     "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
 }  # fmt: skip
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
@@ -243,13 +275,22 @@ def test_every_rule_is_tested_and_described():
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
-    tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in ("onnxruntime", "openvino", "fil")]
+    names = ("onnxruntime", "openvino", "fil", "tensorrt")
+    tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in names]
     known = (
         {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
     )
     source = "".join(Path(module.__file__).read_text() for module in (rules, *rules.MODULES))
     named = set(re.findall(r'"([A-Z]+(?:_[A-Z0-9]+)+|[a-z]+(?:_[a-z]+)+)"', source))
-    others = {"KIND_CPU", "KIND_GPU", "instance_group", "max_batch_size", "torch_aoti"}
+    others = {
+        "KIND_CPU",
+        "KIND_GPU",
+        "instance_group",
+        "max_batch_size",
+        "torch_aoti",
+        "dynamic_batching",
+        "graph_lower_bound",
+    }
     assert len(named) > 10 and named - others <= known
 
 
@@ -276,6 +317,8 @@ def test_what_lies_beside_the_config(tmp_path):
     assert on_disk(model(tmp_path, "empty", ort(), "net.onnx")) == {"no-model-file": "error"}
     assert on_disk(model(tmp_path, "named", 'default_model_filename: "net.onnx"\n' + ort(), "net.onnx")) == {}
     assert on_disk(model(tmp_path, "ir", openvino(), "model.xml")) == {}
+    assert on_disk(model(tmp_path, "planned", plan(), "model.plan")) == {}
+    assert on_disk(model(tmp_path, "planless", plan(), "plan.trt")) == {"no-model-file": "error"}
     assert on_disk(model(tmp_path, "other", text("custom"), "anything")) == {}
 
 

@@ -108,7 +108,7 @@ def open_profiles(
 
 def _context(config: Mapping[str, Any], plan: Plan) -> Any:
     strategy, trt = keys.ALLOCATION.text(config), plan.trt
-    if strategy not in (None, "STATIC", "ON_PROFILE_CHANGE"):
+    if strategy not in (None, *keys.STRATEGIES):
         raise Refused(
             f"Invalid value for '{keys.ALLOCATION.name}': '{strategy}' for model instance '{config['name']}'. Supported values "
             "are 'STATIC' and 'ON_PROFILE_CHANGE'."
