@@ -125,10 +125,9 @@ def run(backend: str, module: str, arguments: list[str]) -> str:
     command = [str(executable), "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ModelError(
-            said[-1].removeprefix("Error: ") if said else f"{module} ended with {done.returncode} and no word"
-        )
+        said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
+        ended = "" if done.returncode == ModelError.exit_code else f"{module} ended with {done.returncode}: "
+        raise ModelError(ended + said.removeprefix("Error: "))
     return done.stdout
 
 

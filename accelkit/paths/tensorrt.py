@@ -86,9 +86,9 @@ def _source(model: Model, precision: str) -> Path:
 
         return half.fp16_onnx(model)
     if precision == "int8":
-        from accelkit.models import quantize
+        from accelkit.models import signed
 
-        return quantize.int8_onnx(model)
+        return signed.int8_onnx(model)
     return model.onnx()
 
 

@@ -53,8 +53,9 @@ def module(pb: Any) -> tuple[Any, Any]:
         says.get(severity, pb.Logger.log_verbose)(message)
 
     try:
+        trt = api.load()
         api.need_gpu()
-        return api.load(), api.logger(say)
+        return trt, api.logger(say)
     except AccelkitError as error:
         raise Refused(str(error)) from None
 
