@@ -38,7 +38,7 @@ def _autocast(source: Path) -> ModelProto:
 # How: the package whose version counts, the extra that holds it, and the function.
 WAYS: dict[str, tuple[tuple[str, ...], str, Callable[[Path], Any]]] = {
     "convert": (("onnxruntime", "onnxruntime-gpu"), "cpu", _convert),
-    "autocast": (("nvidia-modelopt",), "gpu", _autocast),
+    "autocast": (("nvidia-modelopt",), "modelopt", _autocast),
 }
 
 

@@ -58,7 +58,7 @@ def test_an_unknown_way_and_a_missing_package_are_one_line(model, monkeypatch):
     with pytest.raises(ModelError, match="^no way 'magic' to make an FP16 file: there are convert, autocast$"):
         half.fp16_onnx(model, "magic")
     monkeypatch.setitem(sys.modules, "modelopt", None)
-    with pytest.raises(MissingPackage, match=r"accelkit\[gpu\]"):
+    with pytest.raises(MissingPackage, match=r"accelkit\[modelopt\]"):
         half.fp16_onnx(model, "autocast")
 
 
