@@ -78,7 +78,9 @@ def _hint(model: str, config: Mapping[str, Any], known: Mapping[str, Tensor]) ->
             if entry.get("allow_ragged_batch"):
                 return True, shaped
             dims = dims_of(entry)
-            shaped = shaped or bool(dims)
+            if not dims:
+                continue
+            shaped = True
             batched = len(known[entry["name"]].shape) == len(dims) + 1
             if hint and not batched:
                 raise Refused(

@@ -25,10 +25,11 @@ class TritonPythonModel:
         group = (config.get("instance_group") or [{}])[0]
         if group.get("kind") != "KIND_GPU":
             return auto_complete_model_config
-        whole = config.get("input") and config.get("output") and int(config.get("max_batch_size") or 0) > 1
-        if whole and ("dynamic_batching" in config or "sequence_batching" in config):
+        from accelkit.backends.tensorrt import plan
+
+        if plan.whole(config):
             return auto_complete_model_config
-        from accelkit.backends.tensorrt import complete, cuda, plan
+        from accelkit.backends.tensorrt import complete, cuda
 
         version = Path(pb_utils.get_model_dir())
         device = cuda.use(int((group.get("gpus") or [0])[0]))

@@ -45,6 +45,14 @@ def locate(place: Place, config: Mapping[str, Any], capability: str) -> Path:
     return Path(place.repository) / place.version / name
 
 
+def whole(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration lacks nothing that the plan could fill in."""
+    entries = [entry for side in ("input", "output") for entry in config.get(side) or [{}]]
+    typed = all(entry.get("dims") and entry.get("data_type") not in (None, "", "TYPE_INVALID") for entry in entries)
+    batched = "dynamic_batching" in config or "sequence_batching" in config
+    return typed and batched and int(config.get("max_batch_size") or 0) > 1
+
+
 def module(pb: Any) -> tuple[Any, Any]:
     """TensorRT and a logger that speaks through the server's log; Refused when TensorRT is not there."""
     says = {"INTERNAL_ERROR": pb.Logger.log_error, "ERROR": pb.Logger.log_error, "WARNING": pb.Logger.log_warn}

@@ -47,7 +47,7 @@ def tensors(plan: Plan) -> dict[str, Tensor]:
 
 def dims_of(entry: Mapping[str, Any]) -> list[int]:
     """The dims of an input or output of a configuration, reshaped as it says."""
-    shape = entry["reshape"].get("shape") or [] if entry.get("reshape") else entry["dims"]
+    shape = entry["reshape"].get("shape") or [] if entry.get("reshape") else entry.get("dims") or []
     return [int(size) for size in shape]
 
 
