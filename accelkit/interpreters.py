@@ -41,6 +41,12 @@ print(json.dumps({
     "packages": found,
 }))
 """
+# A script that starts an interpreter may set PYTHONPATH itself, so the kit comes along in the command.
+_RUN = """
+import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -120,9 +126,8 @@ def run(backend: str, module: str, arguments: list[str]) -> str:
     """
     executable = python(backend)
     env = _environment() if named(backend) else dict(os.environ)
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
     env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (*libraries(backend), env.get("LD_LIBRARY_PATH"))))
-    command = [str(executable), "-m", module, *arguments]
+    command = [named(backend) or str(executable), "-c", _RUN, str(ROOT), module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
     if done.returncode:
         said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
@@ -151,8 +156,8 @@ def _ask(where: str, executable: str, names: tuple[str, ...]) -> dict:
             [executable, "-c", _ASK, *names], capture_output=True, text=True, check=False, env=_environment(),
             stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
-        return json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return dict(json.loads(done.stdout))
+    except (OSError, ValueError, TypeError, subprocess.TimeoutExpired):
         raise ConfigError(
             f"{where}={executable} is no Python that runs: name its executable or unset the variable"
         ) from None
