@@ -31,6 +31,8 @@ STRETCH = 1.2
 LEAST = 20
 """Requests that a run should at least hold; slow models get up to LONGER times the window for it."""
 LONGER = 4
+EXPORTED = 200e6
+"""Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text."""
 SHORT = ("time window", "--measurement-interval", "failed to find the requested model version")
 """What perf_analyzer says when no request ended in a window; the last one, when the server's counters did not move in it."""
 TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:\{[^{}]*\}|\[(?:\{[^{}]*\},?)*\]),?')
@@ -153,7 +155,9 @@ def seconds_for(server: Server, name: str, model: Model, load: Load, window: flo
         started = time.perf_counter()
         server.infer(name, named(model.inputs, batch))
         taken.append(time.perf_counter() - started)
-    return max(window, min(LEAST * min(taken), LONGER * window)), taken[0] * 1e3
+    sent = sum(array.nbytes for array in named(model.inputs, batch).values())
+    most = EXPORTED / sent * min(taken) / load.concurrency
+    return max(min(window, most), min(LEAST * min(taken), LONGER * window)), taken[0] * 1e3
 
 
 def served(server: Server, name: str, load: Load, data: Path, seconds: float) -> Callable[[], Run]:
