@@ -67,7 +67,9 @@ def test_it_runs_a_module_of_the_kit_without_the_paths_of_this_one(own, monkeypa
     )
     assert str(interpreters.ROOT) not in os.environ["PYTHONPATH"]
     python_path, library_path = interpreters.run("tensorrt", "probe", []).split()
-    assert "/of/the/other" not in python_path and library_path == str(tmp_path)
+    assert python_path == str(tmp_path / "site") and library_path == str(tmp_path)
+    monkeypatch.setenv("ACCELKIT_PYTHON_TENSORRT", sys.executable)
+    assert "/of/the/other" not in interpreters.run("tensorrt", "site", [])
 
 
 def test_the_last_line_of_a_failure_is_the_error(own, tmp_path):

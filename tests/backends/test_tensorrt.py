@@ -200,6 +200,15 @@ def test_the_nearer_profile_is_taken(model, trt):
     ]  # fmt: skip
 
 
+def test_how_near_a_profile_is_counts_sizes_as_the_official_backend_does():
+    from accelkit.backends.tensorrt.contexts import Profile
+
+    shapes = {"x": (1, 1, 8)}, {"x": (16, 1, 32)}, {"x": (64, 1, 64)}
+    profile = Profile("0", 0, None, *shapes)
+    assert profile.distance({"x": (16, 1, 32)}) == 0 + abs(1 - 16) + abs(32 - 1), "each size beside its left neighbour"
+    assert profile.distance({"x": (16, 1, 65)}) is None and profile.distance({"x": (16, 32)}) is None
+
+
 def test_without_a_list_the_first_profile_takes_all(model, trt):
     instance = model(optimization=None, instance_group=[{"name": "m_0", "kind": "KIND_GPU", "count": 1}])
     answers(instance, 64)
@@ -270,9 +279,9 @@ def test_a_model_without_a_batch_takes_whole_tensors(model):
 def test_which_batches_get_a_graph_when_none_is_named(change, batches):
     from accelkit.backends.tensorrt import graphs
 
-    found, inexact = graphs.specs(config(**{**change, "optimization": {"cuda": {"graphs": True}}}))
-    assert [spec.batch for spec in found] == batches and not inexact
-    assert graphs.specs(config(**{**change, "optimization": {}})) == ([], False)
+    found = graphs.specs(config(**{**change, "optimization": {"cuda": {"graphs": True}}}))
+    assert [spec.batch for spec in found] == batches
+    assert graphs.specs(config(**{**change, "optimization": {}})) == []
 
 
 def test_a_graph_takes_smaller_batches_only_with_a_lower_bound_and_shapes(model):

@@ -23,17 +23,17 @@ class Spec:
     least_shapes: Shapes = field(default_factory=dict)
 
 
-def specs(config: Mapping[str, Any]) -> tuple[list[Spec], bool]:
-    """The graphs to capture and whether one may serve a smaller batch; none when the configuration wants none."""
+def specs(config: Mapping[str, Any]) -> list[Spec]:
+    """The graphs to capture; none when the configuration wants none."""
     largest, written = int(config.get("max_batch_size") or 0), keys.GRAPH_SPEC.items(config)
     if not keys.GRAPHS.boolean(config):
-        return [], False
+        return []
     if not written:
-        return [Spec(batch, least=batch) for batch in usual(config, largest)], False
+        return [Spec(batch, least=batch) for batch in usual(config, largest)]
     found = [_written(entry) for entry in written]
     for spec in found:
         _check(spec, largest)
-    return found, any(entry.get("graph_lower_bound") for entry in written)
+    return found
 
 
 def usual(config: Mapping[str, Any], largest: int) -> list[int]:

@@ -74,8 +74,7 @@ class Runner:
         self._graphs: dict[tuple[int, int], list[Graph]] = {}
         self._turn, self.ran = 0, {"graph": 0, "enqueue": 0}
         self.last: Ready | None = None
-        wanted, self._inexact = rule.specs(config)
-        for spec in wanted:
+        for spec in rule.specs(config):
             for profile in self.profiles:
                 self._capture(profile, spec)
 
@@ -198,10 +197,10 @@ class Runner:
         )  # fmt: skip
 
     def _graph(self, profile: Profile, key: Key, turn: int) -> Graph | None:
-        """The graph of exactly this batch and these shapes, else one that covers them, if any may."""
+        """The graph of exactly this batch and these shapes, else the least that takes them."""
         captured = self._graphs.get((profile.index, turn), [])
         exact = next((graph for graph in captured if graph.key == key), None)
-        if exact or not self._inexact:
+        if exact:
             return exact
         flat = _flat(key)
         fitting = (g for g in captured if all(a <= b <= c for a, b, c in zip(_flat(g.least), flat, _flat(g.key))))
