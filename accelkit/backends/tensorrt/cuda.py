@@ -61,18 +61,19 @@ def use(number: int) -> Device:
 
 def stream(priority: int) -> Any:
     """A stream that does not wait for the default one; priority -1 is the driver's highest, 1 its lowest."""
+    flags = int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
     if priority == 0:
-        return call(driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        return call(driver.cuStreamCreate, flags)
     lowest, highest = call(driver.cuCtxGetStreamPriorityRange)
     value = highest if priority < 0 else lowest
-    return call(driver.cuStreamCreateWithPriority, driver.CUstream_flags.CU_STREAM_NON_BLOCKING, value)
+    return call(driver.cuStreamCreateWithPriority, flags, value)
 
 
 def event(busy_wait: bool) -> Any:
     """An event without time stamps whose waiter spins or sleeps."""
     flags = driver.CUevent_flags
-    value = flags.CU_EVENT_DISABLE_TIMING | (flags.CU_EVENT_DEFAULT if busy_wait else flags.CU_EVENT_BLOCKING_SYNC)
-    return call(driver.cuEventCreate, int(value))
+    waiting = flags.CU_EVENT_DEFAULT if busy_wait else flags.CU_EVENT_BLOCKING_SYNC
+    return call(driver.cuEventCreate, int(flags.CU_EVENT_DISABLE_TIMING) | int(waiting))
 
 
 def device_memory(size: int) -> int:
