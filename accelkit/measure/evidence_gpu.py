@@ -137,9 +137,10 @@ def from_plans(directory: Path) -> Evidence:
     files = sorted(directory.rglob("*.tensorrt"))
     try:
         for facts in map(json.loads, map(Path.read_text, files)):
-            layers = [layer for layer in facts["layers"] if isinstance(layer, dict)]
+            layers, times = [layer for layer in facts["layers"] if isinstance(layer, dict)], facts["microseconds"]
             found = [
-                (layer["LayerType"], plan_precision(layer), facts["microseconds"].get(layer["Name"], 0))
+                # Where the profiler names none of them, each counts the same.
+                (layer["LayerType"], plan_precision(layer), times.get(layer["Name"], 0) if times else 1)
                 for layer in layers
             ]
             kinds |= Counter(f"TensorRT {precision} {kind}" for kind, precision, _ in found)
