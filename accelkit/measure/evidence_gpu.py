@@ -134,9 +134,11 @@ def from_plans(directory: Path) -> Evidence:
     kinds: Counter[str] = Counter()
     spent: Counter[str] = Counter()
     said: set[str] = set()
+    failed: set[str] = set()
     files = sorted(directory.rglob("*.tensorrt"))
     try:
         for facts in map(json.loads, map(Path.read_text, files)):
+            failed |= {facts["error"]} if "error" in facts else set()
             layers, times = [layer for layer in facts["layers"] if isinstance(layer, dict)], facts["microseconds"]
             found = [
                 # Where the profiler names none of them, each counts the same.
@@ -152,7 +154,8 @@ def from_plans(directory: Path) -> Evidence:
     except (ValueError, KeyError, TypeError) as error:
         raise MeasureError(f"{directory}: holds no report of TensorRT's layers: {error}") from None
     if not kinds:
-        raise MeasureError(f"{directory}: {len(files)} reports and no layer in them: nothing proves what ran")
+        reason = f" ({'; '.join(sorted(failed))})" if failed else ""
+        raise MeasureError(f"{directory}: {len(files)} reports and no layer in them: nothing proves what ran{reason}")
     return weighed(f"TensorRT's inspector: {'; '.join(sorted(said))}", dict(kinds.most_common()), +spent)
 
 

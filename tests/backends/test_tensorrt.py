@@ -528,3 +528,27 @@ def test_what_ran_is_reported_at_the_end(model, tmp_path, monkeypatch):
     assert "executions 2 by graph, 1 by enqueue" in found.how and "profile 0[0]" in found.how
     report = json.loads(next((tmp_path / "profile").rglob("*.tensorrt")).read_text())
     assert report["shapes"] == {"x": [5, 4]} and report["microseconds"] == {"conv1": 500.0, "reformat": 500.0}
+
+
+def test_what_fails_at_the_end_is_in_the_report(model, tmp_path, monkeypatch):
+    from accelkit.backends.tensorrt import report
+    from accelkit.engine import describing
+    from accelkit.errors import MeasureError
+    from accelkit.measure import evidence
+
+    def broken(*arguments):
+        raise ValueError("the inspector's text is no JSON")
+
+    monkeypatch.setenv("ACCELKIT_PROFILE_DIR", str(tmp_path / "timed"))
+    monkeypatch.setattr(report, "_times", broken)
+    instance = model()
+    answers(instance, 16)
+    instance.finalize()
+    assert evidence.READERS["tensorrt"](tmp_path / "timed").nodes["TensorRT fp16 CaskConvolution"] == 1
+    monkeypatch.setenv("ACCELKIT_PROFILE_DIR", str(tmp_path / "untimed"))
+    monkeypatch.setattr(describing, "layers", broken)
+    instance = model()
+    answers(instance, 16)
+    instance.finalize()
+    with pytest.raises(MeasureError, match=r"proves what ran \(ValueError: the inspector's text is no JSON\)"):
+        evidence.READERS["tensorrt"](tmp_path / "untimed")

@@ -12,7 +12,10 @@ from accelkit.engine import describing
 
 
 def write(path: Path, place: Place, plan: Plan, runner: Runner) -> None:
-    """Write it as JSON: {"tensorrt", "ran": {"graph", "enqueue"}, "shapes", "profile", "layers", "microseconds": {name: us}}."""
+    """Write it as JSON: {"tensorrt", "ran": {"graph", "enqueue"}, "shapes", "profile", "layers", "microseconds": {name: us}}.
+
+    What fails becomes "error": an instance at its end has nobody to tell.
+    """
     ready, trt = runner.last, plan.trt
     facts: dict[str, Any] = {
         "model": place.model,
@@ -22,13 +25,17 @@ def write(path: Path, place: Place, plan: Plan, runner: Runner) -> None:
         "layers": [],
         "microseconds": {},
     }
-    if ready is not None:
-        facts["profile"] = f"{ready.profile.name}[{ready.profile.index}]"
-        facts["shapes"] = {name: list(shape) for name, shape in ready.shapes.items()}
-        ready.profile.set(ready.shapes)
-        facts["layers"] = describing.layers(trt, plan.engine, ready.profile.context)
-        facts["microseconds"] = _times(trt, runner, ready)
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if ready is not None:
+            facts["profile"] = f"{ready.profile.name}[{ready.profile.index}]"
+            facts["shapes"] = {name: list(shape) for name, shape in ready.shapes.items()}
+            ready.profile.set(ready.shapes)
+            facts["layers"] = describing.layers(trt, plan.engine, ready.profile.context)
+            path.write_text(json.dumps(facts, indent=1))  # the layers, whatever becomes of the times
+            facts["microseconds"] = _times(trt, runner, ready)
+    except Exception as error:
+        facts["error"] = f"{type(error).__name__}: {error}"
     path.write_text(json.dumps(facts, indent=1))
 
 
