@@ -1,4 +1,7 @@
-"""`python -m accelkit.engine`: build, describe or refit a plan: one line of JSON, or one line of error and exit code 2."""
+"""`python -m accelkit.engine`: build, describe or refit a plan: one line of JSON, or one line of error and exit code 2.
+
+The command `flags` prints a command line of trtexec and comments instead.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from accelkit.engine import api, building, describing, refitting
+from accelkit.engine import api, building, describing, flags, refitting
 from accelkit.errors import AccelkitError, ConfigError
 
 
@@ -46,15 +49,21 @@ def parser() -> argparse.ArgumentParser:
     weights = commands.add_parser("weights", help="an ONNX file's weights, for refit; needs the package onnx")
     weights.add_argument("onnx_file", type=Path, metavar="ONNX")
     weights.add_argument("out", type=Path, metavar="NPZ")
+    moved = commands.add_parser("flags", help="a command line of trtexec for a newer TensorRT, with notes")
+    moved.add_argument("--from", dest="from_version", choices=flags.VERSIONS, required=True)
+    moved.add_argument("--to", dest="to_version", choices=flags.VERSIONS, required=True)
+    moved.add_argument("line", nargs="*", metavar="-- trtexec --FLAG=VALUE")
     return top
 
 
-def answer(arguments: list[str]) -> dict[str, Any]:
-    """Do what the arguments say and return what the command prints."""
+def answer(arguments: list[str]) -> dict[str, Any] | str:
+    """Do what the arguments say and return what the command prints, text as it is."""
     given = vars(parser().parse_args(arguments))
     command = given.pop("command")
     if command == "build":
         return building.build(building.Order(**{**given, "profiles": tuple(given["profiles"])}))
+    if command == "flags":
+        return flags.text(**given)
     if command == "weights":
         return refitting.weights(**given)
     trt, log = api.load(), api.logger()
@@ -72,7 +81,8 @@ def answer(arguments: list[str]) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     """Print the answer, or the reason for none."""
     try:
-        print(json.dumps(answer(arguments)))
+        found = answer(arguments)
+        print(found if isinstance(found, str) else json.dumps(found))
     except AccelkitError as error:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
