@@ -41,6 +41,7 @@ JSON = forests.xgboost().content
 # Model: the rule, its config, the file and its content, and what the refusal says; None for what loads.
 CLAIMS: dict[str, tuple] = {
     "unknown_key": ("unknown-parameter", PLAIN + given(nope="1"), "model.onnx", None),
+    "plan_cpu": ("plan-cpu", small.config("tensorrt"), "model.plan", "TensorRT backend supports only GPU device"),
     "misnamed": ("name", 'name: "other"' + PLAIN, "model.onnx", "unexpected directory name 'misnamed' for model 'other'"),
     "aoti": ("platform-gone", 'platform: "torch_aoti"', "model.pt2", "unexpected platform type 'torch_aoti'|Could not determ"),
     "fileless": ("no-model-file", PLAIN, "net.onnx", "failed to stat file .*/fileless/1/model.onnx"),
@@ -86,6 +87,7 @@ UNSEEN = {
     "precision-mode",
 }
 UNSEEN |= {"accelerator-profile", "accelerator-cache", "not-built"}
+UNSEEN |= {"plan-profile", "plan-allocation", "plan-graph-spec", "plan-graphs-few", "plan-graphs-unused"}
 
 
 @pytest.fixture(scope="module")
