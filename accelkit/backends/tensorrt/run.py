@@ -8,7 +8,6 @@ staging memory: the server copies them before the next requests come.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,33 +18,10 @@ from accelkit.backends.tensorrt import buffers, contexts, cuda, keys
 from accelkit.backends.tensorrt import graphs as rule
 from accelkit.backends.tensorrt.contexts import Profile, Shape
 from accelkit.backends.tensorrt.plan import Place, Plan
+from accelkit.backends.tensorrt.ready import Graph, Key, Ready, flat, shapes_of
 from accelkit.backends.tensorrt.tensors import Tensor, text
 
 _REMEMBERED = 256  # batch sizes and shapes
-Key = tuple[int, tuple[Shape, ...]]
-
-
-@dataclass(frozen=True)
-class Ready:
-    """All that an execution of some shapes needs: context, graph if there is one, views of the host, copies to make."""
-
-    profile: Profile
-    shapes: dict[str, Shape]
-    graph: Any
-    turn: int
-    inputs: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
-    copies_in: list[tuple[int, int, int]]
-    copies_out: list[tuple[int, int, int]]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A captured graph: batch and shapes that it computes, and the least that it takes."""
-
-    ready: Any
-    key: Key
-    least: Key
 
 
 class Runner:
@@ -202,14 +178,14 @@ class Runner:
         exact = next((graph for graph in captured if graph.key == key), None)
         if exact:
             return exact
-        flat = _flat(key)
-        fitting = (g for g in captured if all(a <= b <= c for a, b, c in zip(_flat(g.least), flat, _flat(g.key))))
-        return min(fitting, key=lambda graph: _flat(graph.key), default=None)
+        wanted = flat(key)
+        fitting = (g for g in captured if all(a <= b <= c for a, b, c in zip(flat(g.least), wanted, flat(g.key))))
+        return min(fitting, key=lambda graph: flat(graph.key), default=None)
 
     def _capture(self, profile: Profile, spec: rule.Spec) -> None:
         """Capture one graph for every set of buffers; one that cannot be is logged, as the official backend does."""
         try:
-            shapes, least = _shapes(profile, spec, self._inputs)
+            shapes, least = shapes_of(profile, spec, self._inputs)
             for name, shape in shapes.items():
                 if profile.takes(name, shape):
                     raise Refused(
@@ -244,22 +220,3 @@ class Runner:
         return self._pb.InferenceResponse(
             [make(name, host.capsule(array)) for name, array in arrays.items() if not asked or name in asked]
         )
-
-
-def _flat(key: Key) -> tuple[int, ...]:
-    return (key[0], *(size for shape in key[1] for size in shape))
-
-
-def _shapes(profile: Profile, spec: rule.Spec, inputs: list[str]) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Shapes that a graph computes and the least that it takes; those of the profile where the spec gives none."""
-    if not spec.shapes:
-        best = {name: ((spec.batch, *shape[1:]) if spec.batch else shape) for name, shape in profile.best.items()}
-        # The official backend compares the batch's dimension too: with the default shapes only the same one fits.
-        return best, best
-    unknown = [name for name in inputs if name not in spec.shapes]
-    if unknown:
-        raise Refused(f"trt failed to set input shape for unknown input '{unknown[0]}'")
-    front, low = ((spec.batch,), (spec.least,)) if spec.batch else ((), ())
-    return {name: front + spec.shapes[name] for name in inputs}, {
-        name: low + spec.least_shapes[name] for name in inputs
-    }
