@@ -145,7 +145,7 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
     fitted = paths.fitted(path, machine.probe(), load.batch, model.max_batch)
     config = path.config(model, precision=entry.precision, **fitted)
     entry.served = config.name
-    entry.provenance = {"code": _code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
+    entry.provenance = {"code": code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
     placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = next(batches(model, model.samples("test", 4).inputs, min(4, load.batch)))
@@ -237,7 +237,7 @@ def _why(entry: Entry, model: Model) -> str | None:
     return f"{versus['ratio']:.2f} times the baseline; {proof}" if versus.get("verdict") == "slower" else None
 
 
-def _code(path: paths.Path, model: Model) -> str:
+def code(path: paths.Path, model: Model) -> str:
     """Hash of what ran: the path's recipe, its stand-in backend and the model's own code and weights."""
     backend = sorted((Path(__file__).parent / "backends" / path.BACKEND).glob("*.py"))
     return digest(Path(path.__file__), *backend, model.code_hash.encode())

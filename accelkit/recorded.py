@@ -63,7 +63,7 @@ def nearest(machine: Machine, folder: Path = FOLDER) -> list[Result]:
         about = rows[0].where["machine"]
         name, capped = about.get("best_isa"), about.get("isa_cap")
         beyond = (paths.BASELINE, "int8") if capped else None
-        rows = [row for row in rows if (row.path, row.precision["requested"]) != beyond and not paths.on_gpu(row.path)]
+        rows = [row for row in rows if (row.path, row.precision["requested"]) != beyond and not paths.get(row.path).GPU]
         if rows and about["arch"] == machine.arch and name in ORDER:
             found.setdefault(ORDER.index(name), rows)
     best = machine.best_isa()

@@ -100,7 +100,7 @@ def test_an_unknown_path_is_refused(command: str, tmp_path: Path):
     [
         (["bench"], "PATH"),
         (["bench", "onnxruntime-cpu", "--batch", "0"], "batch"),
-        (["bench", "onnxruntime-cpu", "--batch", "100000"], "at most 64"),
+        (["bench", "onnxruntime-cpu", "--batch", "100000"], "at most 1024"),
         (["paths", "--jason"], "--jason"),
         (["paint"], "paint"),
     ],

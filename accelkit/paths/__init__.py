@@ -62,6 +62,8 @@ class Path(Protocol):
     __file__: str
     EVIDENCE: str
     """Name of the reader in accelkit.measure.evidence.READERS."""
+    GPU: bool
+    """Whether it runs on an NVIDIA GPU."""
 
     def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
         """Return one line that says what is missing on this machine, or why it takes no model of this kind, or None."""
@@ -80,14 +82,14 @@ class Unbuilt:
     NAME: str
     BACKEND: str
     NEEDS: str
-    gpu: bool
+    GPU: bool
     packages: list[str]
     PRECISIONS: tuple[str, ...] = ("fp32",)
     EVIDENCE: str = "none"
 
     def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
         """Return what the path needs and which of it is missing here."""
-        missing = ["an NVIDIA GPU"] if self.gpu and not machine.gpus else []
+        missing = ["an NVIDIA GPU"] if self.GPU and not machine.gpus else []
         missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
         lacking = f"; missing here: {', '.join(missing)}" if missing else ""
         return f"needs {self.NEEDS}{lacking}; and {NOT_BUILT}"
@@ -121,12 +123,6 @@ def get(name: str) -> Path:
             raise
     needs = PLANNED[name]
     return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
-
-
-def on_gpu(name: str) -> bool:
-    """Return whether a path runs on an NVIDIA GPU."""
-    path = get(name)
-    return bool(getattr(path, "GPU", getattr(path, "gpu", False)))
 
 
 def label(name: str, precision: str | None) -> str:

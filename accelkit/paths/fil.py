@@ -23,6 +23,7 @@ BACKEND = "fil"
 NEEDS = "a forest (XGBoost, LightGBM or a Treelite checkpoint) and the package treelite"
 PRECISIONS = ("fp32",)
 EVIDENCE = "fil"
+GPU = False
 SHAP = "treeshap_output"
 
 

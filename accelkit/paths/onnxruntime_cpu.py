@@ -21,6 +21,7 @@ BACKEND = "onnxruntime"
 NEEDS = "a CPU and the package onnxruntime"
 PRECISIONS = ("fp32", "int8")
 EVIDENCE = "onnxruntime"
+GPU = False
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

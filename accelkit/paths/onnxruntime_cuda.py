@@ -20,6 +20,7 @@ BACKEND = "onnxruntime"
 NEEDS = "an NVIDIA GPU and ONNX Runtime with its CUDA provider"
 PRECISIONS = ("fp32", "tf32", "fp16")
 EVIDENCE = "onnxruntime-cuda"
+GPU = True
 SEARCHES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
 
 

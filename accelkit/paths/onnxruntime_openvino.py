@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from accelkit.machine import Machine
     from accelkit.models import Model
 
-__all__ = ["BACKEND", "EVIDENCE", "NAME", "NEEDS", "PRECISIONS", "build", "config", "unavailable"]
+__all__ = ["BACKEND", "EVIDENCE", "GPU", "NAME", "NEEDS", "PRECISIONS", "build", "config", "unavailable"]
 NAME = "onnxruntime-openvino"
 BACKEND = "onnxruntime"
 NEEDS = "an x86 CPU and the OpenVINO provider of ONNX Runtime"
 PRECISIONS = ("fp32", "int8")
 EVIDENCE = "onnxruntime-openvino"
+GPU = False
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

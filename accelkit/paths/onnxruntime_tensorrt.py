@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from accelkit.machine import Machine
     from accelkit.models import Model
 
-__all__ = ["BACKEND", "EVIDENCE", "NAME", "NEEDS", "PRECISIONS", "build", "config", "unavailable"]
+__all__ = ["BACKEND", "EVIDENCE", "GPU", "NAME", "NEEDS", "PRECISIONS", "build", "config", "unavailable"]
 NAME = "onnxruntime-tensorrt"
 BACKEND = "onnxruntime"
 NEEDS = "an NVIDIA GPU, ONNX Runtime with its TensorRT provider and the TensorRT libraries"
 PRECISIONS = ("fp32", "fp16")
 EVIDENCE = "onnxruntime-tensorrt"
+GPU = True
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

@@ -28,6 +28,7 @@ BACKEND = "openvino"
 NEEDS = "a CPU and the package openvino; nncf for INT8"
 PRECISIONS = ("fp32", "int8")
 EVIDENCE = "openvino"
+GPU = False
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

@@ -26,6 +26,7 @@ BACKEND = "tensorrt"
 NEEDS = "an NVIDIA GPU and TensorRT"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 EVIDENCE = "tensorrt"
+GPU = True
 PACKAGES = ("tensorrt", "cuda-bindings")
 GRAPHS = (1, 2, 4, 8, 16, 32, 48, 64, 128, 256, 512, 1024)
 """Batches that a CUDA graph is captured of, up to the largest one."""

@@ -1,0 +1,52 @@
+"""tests/gpu/record.py, on a path that is here: a step is measured once, and again when its code is another."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from accelkit import comparison, models, recorded
+from accelkit.measure import result
+from accelkit.measure.bench import Load
+
+FILE = Path(__file__).parent / "gpu" / "record.py"
+
+
+@pytest.fixture
+def record(monkeypatch):
+    spec = importlib.util.spec_from_file_location("gpu_record", FILE)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu_record", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "STEPS", {"batch2": module.Step(Load(2, 1), 2), "batch1": module.Step(Load(1, 1), 2)})
+    return module
+
+
+def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, monkeypatch):
+    model, specs = models.get("text_recognition", "small"), ["onnxruntime-cpu:fp32", "onnxruntime-cpu:int8"]
+    given = (model, specs, "onnxruntime-cpu:int8", tmp_path)
+    assert record.record("here", ["batch2"], *given) == [tmp_path / "here_batch2.json"]
+    rows = result.read(tmp_path / "here_batch2.json")
+    assert [row.label for row in rows] == ["onnxruntime-cpu int8", "onnxruntime-cpu"] and rows[0].speed["batch"] == 2
+    for row in rows:
+        assert row.versus["path"] == "onnxruntime-cpu int8"
+        assert result.recompute(row, tmp_path / row.provenance["raw"]) == (row.speed, row.versus)
+    asked = []
+    monkeypatch.setattr(comparison, "compare", lambda model, names, load, **rest: asked.append(load.batch) or rows)
+    monkeypatch.setattr(recorded, "keep", lambda *given: None)
+    record.record("here", ["batch2", "batch1"], *given)
+    assert asked == [1]
+    monkeypatch.setattr(comparison, "code", lambda path, model: "other")
+    record.record("here", ["batch2"], *given)
+    assert asked == [1, 2]
+
+
+def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["record.py", "h200"])
+    with pytest.raises(SystemExit, match="no path that runs on a GPU is here"):
+        record.main()
+    monkeypatch.setattr(sys, "argv", ["record.py", "h200", "batch3"])
+    with pytest.raises(SystemExit) as end:
+        record.main()
+    assert end.value.code == 2
