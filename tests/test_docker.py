@@ -21,7 +21,8 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from accelkit import toolchain, versions
+from accelkit import paths, repository, toolchain, versions
+from accelkit.engine import building, flags
 from accelkit.serving import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,14 +139,16 @@ def test_every_copied_path_exists_and_is_let_through(path):
 
 
 @pytest.mark.parametrize(
-    "names", [("compose.yaml",), ("compose.gpu.yaml",), ("compose.yaml", "compose.gpu.yaml")], ids="+".join
+    "names",
+    [("compose.yaml",), ("compose.gpu.yaml",), ("compose.yaml", "compose.gpu.yaml"), ("compose.tensorrt.yaml",)],
+    ids="+".join,
 )
 def test_compose_files_follow_the_official_schema(names):
     schema = json.loads(files("check_jsonschema").joinpath("builtin_schemas/vendor/compose-spec.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(compose(*names))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema).validate(
-            merged(compose(*names), {"services": {"server": {"shm": "1gb"}}})
+            merged(compose(*names), {"services": {next(iter(compose(*names)["services"])): {"shm": "1gb"}}})
         )
 
 
@@ -189,13 +192,163 @@ def test_server_options_are_options_of_tritonserver():
         assert re.search(rf"{option}\b", done.stdout + done.stderr), f"{option} is not an option of tritonserver"
 
 
+@pytest.mark.parametrize("era", ["current", "bridge"])
+def test_the_image_that_loads_the_plans_builds_them(era):
+    found = compose("compose.tensorrt.yaml")
+    usual = compose("compose.yaml")["services"]["server"]
+    image = versions.get("images.server" if era == "current" else f"images.{era}.server")
+    plans, server = found["services"][f"plans-{era}"], found["services"][f"server-{era}"]
+    for service in (plans, server):
+        assert service["image"] == image and service["profiles"] == [era]
+        device = service["deploy"]["resources"]["reservations"]["devices"][0]
+        assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", "all", ["gpu"])
+        assert service["security_opt"] == usual["security_opt"] and service["shm_size"] == usual["shm_size"]
+    assert {key: server[key] for key in ("ports", "healthcheck")} == {
+        key: usual[key] for key in ("ports", "healthcheck")
+    }
+    assert server["command"] == json.loads(instructions(DOCKER / "Dockerfile.server", "CMD")[0])
+    assert server["user"] == instructions(DOCKER / "Dockerfile.server", "USER")[-1]
+    assert server["depends_on"] == {f"plans-{era}": {"condition": "service_completed_successfully"}}
+    assert server["volumes"] == [{"type": "volume", "source": era, "target": "/models", "read_only": True}]
+    assert found["volumes"][era]["name"] == f"accelkit-plans-{versions.get(f'eras.{era}.container')}"
+    mounts = {volume["target"]: volume for volume in plans["volumes"]}
+    assert (DOCKER / mounts["/models"]["source"]).resolve() == ROOT / "model_repository" and mounts["/models"][
+        "read_only"
+    ]
+    assert (DOCKER / mounts["/plans.sh"]["source"]).resolve() == DOCKER / "plans.sh"
+    assert mounts["/copy"]["source"] == era and not mounts["/copy"].get("read_only")
+    assert plans["command"] == ["bash", "/plans.sh", "/models", "/copy"]
+
+
+def test_documented_plans_go_into_the_volume_of_their_era():
+    text = (DOCKER / "README.md").read_text().replace("\\\n", " ")
+    lines = [line.split() for line in text.splitlines() if line.startswith("docker run") and "/plans.sh:ro" in line]
+    assert len(lines) == len(versions.get("eras"))
+    for words, era in zip(lines, ("current", "bridge", "legacy"), strict=True):
+        image = versions.get("images.server" if era == "current" else f"images.{era}.server")
+        assert words[words.index(image) + 1 :] == ["bash", "/plans.sh", "/models", "/copy"] and "--gpus=all" in words
+        assert f"accelkit-plans-{versions.get(f'eras.{era}.container')}:/copy" in words
+
+
+TRTEXEC = """#!{python}
+import json, sys
+flags, words = json.load(open({flags!r})), sys.argv[1:]
+if words == ["--help"]:
+    sys.exit(print("\\n".join(f"  {{flag}}   what it does" for flag in flags)))
+unknown = [word for word in words if word.split("=")[0] not in flags]
+given = dict(word.partition("=")[::2] for word in words)
+source = open(given["--onnx"]).read()
+open(given["--saveEngine"], "w").write(json.dumps(words))
+sys.exit(f"refused: {{unknown}} {{source}}" if unknown or source == "broken" else 0)
+"""
+
+
+@pytest.fixture(params=["10", "11"])
+def plans(request, tmp_path):
+    """A program that takes the flags of a trtexec, and a repository with the committed configs of the path tensorrt."""
+    known, program = tmp_path / "flags.json", tmp_path / "bin" / "trtexec"
+    known.write_text(json.dumps(sorted(flags.FLAGS[request.param])))
+    program.parent.mkdir()
+    program.write_text(TRTEXEC.format(python=sys.executable, flags=str(known)))
+    program.chmod(0o755)
+    for config in sorted((ROOT / "model_repository").glob("text_recognition_tensorrt*/config.pbtxt")):
+        (tmp_path / "models" / config.parent.name / "1").mkdir(parents=True)
+        shutil.copy(config, tmp_path / "models" / config.parent.name)
+        (tmp_path / "models" / config.parent.name / "1" / "model.onnx").write_text("whole")
+    (tmp_path / "copy").mkdir()
+
+    def build() -> subprocess.CompletedProcess[str]:
+        searched = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+        return ran("bash", DOCKER / "plans.sh", tmp_path / "models", tmp_path / "copy", env=searched)
+
+    return request.param, tmp_path, build
+
+
+def test_every_config_of_tensorrt_gets_a_plan_in_its_precision_and_shapes(plans):
+    version, directory, build = plans
+    done = build()
+    assert done.returncode == 0, done.stderr
+    path = paths.get("tensorrt")
+    built = sorted((directory / "copy").glob("*/1/model.plan"))
+    assert len(built) == len(path.PRECISIONS) == len(list((directory / "models").iterdir()))
+    readme = (DOCKER / "README.md").read_text().replace("\\\n", " ")
+    documented = re.search(rf"# TensorRT {version}\n(trtexec .*)", readme)
+    for plan in built:
+        name, words = plan.parts[-3], json.loads(plan.read_text())
+        precision = name.removeprefix("text_recognition_tensorrt").lstrip("_") or path.PRECISIONS[0]
+        config = repository.read(plan.parents[1])
+        weak = {f"--{flag.lower()}" for flag in building.PRECISIONS[precision]} & flags.FLAGS[version]
+        assert {word for word in words if word in ("--fp16", "--int8", "--bf16", "--best", "--stronglyTyped")} == weak
+        assert ("--noTF32" in words) == (precision == "fp32") and "--skipInference" in words
+        assert "--profilingVerbosity=detailed" in words, "evidence reads the layers"
+        shapes = {
+            edge: [word.split("=")[1] for word in words if word.startswith(f"--{edge}Shapes=")]
+            for edge in ("min", "opt", "max")
+        }
+        assert [word for word in words if word.startswith("--profile=")] == [
+            f"--profile={profile}" for profile in config.instance_group[0].profile
+        ]
+        rest = "x".join(str(size) for size in config.input[0].dims)
+        for edge, batches in {
+            "min": (1, 1),
+            "opt": (16, config.max_batch_size),
+            "max": (config.max_batch_size,) * 2,
+        }.items():
+            assert shapes[edge] == [f"{config.input[0].name}:{batch}x{rest}" for batch in batches]
+        if precision == "fp16":
+            files = {"--onnx=model.onnx", "--saveEngine=model.plan"}
+            assert documented and documented[1].split()[1:3] == sorted(files) and documented[1].split()[3:] == words[2:]
+        assert words[0] == f"--onnx={plan.with_name('model.onnx')}" and plan.stat().st_mode & 0o444 == 0o444
+
+
+def test_plans_are_built_again_for_another_onnx_file_only(plans):
+    _, directory, build = plans
+    (directory / "models/text_recognition_tensorrt_fp16/1/model.onnx").chmod(0o600)
+    assert build().returncode == 0
+    built = {plan: plan.stat().st_mtime_ns for plan in (directory / "copy").glob("*/1/model.plan")}
+    foreign, later = directory / "models/text_recognition_tensorrt/1/model.plan", time.time() + 5
+    foreign.write_text("of another TensorRT")
+    os.utime(foreign, (later, later))
+    again = build()
+    assert again.returncode == 0 and again.stderr + again.stdout
+    assert built == {plan: plan.stat().st_mtime_ns for plan in built} and "another" not in "".join(
+        map(Path.read_text, built)
+    )
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in (directory / "copy").rglob("*") if path.is_file())
+    source = directory / "models/text_recognition_tensorrt_fp16/1/model.onnx"
+    source.write_text("changed")
+    os.utime(source, (later, later))
+    assert build().returncode == 0
+    changed = [plan.parts[-3] for plan, before in built.items() if plan.stat().st_mtime_ns != before]
+    assert changed == ["text_recognition_tensorrt_fp16"]
+
+
+def test_a_plan_that_cannot_be_built_stops_the_server_and_leaves_nothing(plans):
+    _, directory, build = plans
+    (directory / "models/text_recognition_tensorrt/1/model.onnx").write_text("broken")
+    done = build()
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("plans.sh: trtexec cannot build")
+    assert not [path for path in (directory / "copy").rglob("*plan*") if path.is_file()]
+    for onnx in (directory / "models").glob("*/1/model.onnx"):
+        onnx.unlink()
+    shutil.rmtree(directory / "copy")
+    (directory / "copy").mkdir()
+    done = build()
+    assert done.returncode == 2 and done.stderr.startswith("plans.sh: no ONNX file") and done.stderr.count("\n") == 1
+
+
+def test_an_image_without_trtexec_is_named(tmp_path):
+    done = ran("bash", DOCKER / "plans.sh", tmp_path, tmp_path)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("plans.sh: no trtexec in this image")
+
+
 def test_documented_docker_commands_are_understood_by_the_docker_client():
     docker = shutil.which("docker")
     if not docker:
         pytest.skip("no docker client here")
     text = (DOCKER / "README.md").read_text().replace("\\\n", " ")
     commands = [line for line in text.splitlines() if line.startswith(("docker run", "docker build", "docker network"))]
-    assert len(commands) >= 6
+    assert len(commands) >= 10
     for command in commands:
         done = ran(
             "bash",
