@@ -28,7 +28,8 @@ BEST = "best"
 def export(model: Model, spec: str, folder: Path, results: Path = Path("build/compare/results.json")) -> Path:
     """Write a project that serves `model` through `spec` (PATH, PATH:PRECISION, or best: the fastest one in `results`).
 
-    Its samples hold the reference's outputs, and its test the tolerance of the precision. ConfigError when the folder has
+    Its samples hold the reference's outputs, and its test the tolerance of the precision, or of what hardware may
+    make of it: the project may move to another machine. ConfigError when the folder has
     something in it or the path cannot be built here; nothing is left behind then.
     """
     settings: dict[str, int] = {}
@@ -54,7 +55,7 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
         words = getattr(model, "client_code", None)
         if words:
             (new / "words.py").write_text(words(), encoding="utf-8")
-        limit = parity.tolerance(model, precision)
+        limit = parity.tolerance(model, parity.held_to(precision, path.REDUCED))
         values = {
             "name": name, "model": f"{model.name} {model.variant}", "path": paths.label(path.NAME, precision), "backend": path.BACKEND,
             "files": ", ".join(f"`{file.relative_to(placed.directory)}`" for file in placed.files),

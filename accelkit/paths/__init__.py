@@ -64,6 +64,8 @@ class Path(Protocol):
     """Name of the reader in accelkit.measure.evidence.READERS."""
     GPU: bool
     """Whether it runs on an NVIDIA GPU."""
+    REDUCED: str | None
+    """What hardware may compute its fp32 in without being asked; None for a path that keeps fp32."""
 
     def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
         """Return one line that says what is missing on this machine, or why it takes no model of this kind, or None."""
@@ -86,6 +88,7 @@ class Unbuilt:
     packages: list[str]
     PRECISIONS: tuple[str, ...] = ("fp32",)
     EVIDENCE: str = "none"
+    REDUCED: str | None = None
 
     def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
         """Return what the path needs and which of it is missing here."""

@@ -24,6 +24,7 @@ NEEDS = "a forest (XGBoost, LightGBM or a Treelite checkpoint) and the package t
 PRECISIONS = ("fp32",)
 EVIDENCE = "fil"
 GPU = False
+REDUCED = None
 SHAP = "treeshap_output"
 
 

@@ -22,6 +22,7 @@ NEEDS = "a CPU and the package onnxruntime"
 PRECISIONS = ("fp32", "int8")
 EVIDENCE = "onnxruntime"
 GPU = False
+REDUCED = None
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

@@ -21,6 +21,7 @@ NEEDS = "an NVIDIA GPU and ONNX Runtime with its CUDA provider"
 PRECISIONS = ("fp32", "tf32", "fp16")
 EVIDENCE = "onnxruntime-cuda"
 GPU = True
+REDUCED = None
 SEARCHES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
 
 

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from accelkit.machine import Machine
     from accelkit.models import Model
 
-__all__ = ["BACKEND", "EVIDENCE", "GPU", "NAME", "NEEDS", "PRECISIONS", "build", "config", "unavailable"]
+__all__ = ["BACKEND", "EVIDENCE", "GPU", "NAME", "NEEDS", "PRECISIONS", "REDUCED", "build", "config", "unavailable"]
 NAME = "onnxruntime-openvino"
 BACKEND = "onnxruntime"
 NEEDS = "an x86 CPU and the OpenVINO provider of ONNX Runtime"
 PRECISIONS = ("fp32", "int8")
 EVIDENCE = "onnxruntime-openvino"
 GPU = False
+REDUCED = "bf16"
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

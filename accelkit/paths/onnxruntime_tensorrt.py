@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from accelkit.machine import Machine
     from accelkit.models import Model
 
-__all__ = ["BACKEND", "EVIDENCE", "GPU", "NAME", "NEEDS", "PRECISIONS", "build", "config", "unavailable"]
+__all__ = ["BACKEND", "EVIDENCE", "GPU", "NAME", "NEEDS", "PRECISIONS", "REDUCED", "build", "config", "unavailable"]
 NAME = "onnxruntime-tensorrt"
 BACKEND = "onnxruntime"
 NEEDS = "an NVIDIA GPU, ONNX Runtime with its TensorRT provider and the TensorRT libraries"
 PRECISIONS = ("fp32", "fp16")
 EVIDENCE = "onnxruntime-tensorrt"
 GPU = True
+REDUCED = "tf32"
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

@@ -29,6 +29,7 @@ NEEDS = "a CPU and the package openvino; nncf for INT8"
 PRECISIONS = ("fp32", "int8")
 EVIDENCE = "openvino"
 GPU = False
+REDUCED = "bf16"
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

@@ -27,6 +27,7 @@ NEEDS = "an NVIDIA GPU and TensorRT"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 EVIDENCE = "tensorrt"
 GPU = True
+REDUCED = None
 PACKAGES = ("tensorrt", "cuda-bindings")
 GRAPHS = (1, 2, 4, 8, 16, 32, 48, 64, 128, 256, 512, 1024)
 """Batches that a CUDA graph is captured of, up to the largest one."""
