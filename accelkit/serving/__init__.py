@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from accelkit.serving.supervised import Supervised
 
 __all__ = ["Server"]
+_STARVED = "is not healthy"
+"""What the Python backend says of a process that showed no sign of life for a second, be it dead or the machine busy."""
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
@@ -96,7 +98,8 @@ class Server(AbstractContextManager["Server"]):
             self.version = self._client.get("/v2")["version"]
             for model in spec.models or []:
                 if not self._client.ready(model):
-                    self._refuse(model, self._client.index().get(model, ("", ""))[1])
+                    said = self._client.index().get(model, ("", ""))[1]
+                    self.load(model) if _STARVED in said else self._refuse(model, said)
         except BaseException:
             self.stop()
             raise
@@ -144,7 +147,10 @@ class Server(AbstractContextManager["Server"]):
     def load(self, model: str) -> None:
         """Load the model, or load it again after its files changed; ServerError with the server's reason."""
         client, before = self._talk(), len(self.log_tail(sys.maxsize))
-        status, body = client.http("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
+        ask = ("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
+        status, body = client.http(*ask)
+        if _STARVED in body.get("error", ""):  # a dead process dies again, a busy machine gets another second
+            status, body = client.http(*ask)
         if status != 200:
             self._refuse(model, body.get("error", ""), before)
 

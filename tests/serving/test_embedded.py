@@ -105,6 +105,24 @@ def test_a_model_whose_process_died_says_so_and_the_server_still_stops(repositor
     assert not processes.tree(directory) and not directory.exists()
 
 
+@pytest.mark.parametrize(("times", "loads"), [(1, True), (2, False)])
+def test_a_process_that_a_busy_machine_starved_is_asked_for_once_more(server, monkeypatch, times, loads):
+    ask, starved = server._client.http, iter(range(times))
+
+    def http(method, path, *rest, **named):
+        if path.endswith("/load") and next(starved, None) is not None:
+            return 400, {"error": "load failed for model 'tiny': Stub process 'tiny_0_0' is not healthy."}
+        return ask(method, path, *rest, **named)
+
+    monkeypatch.setattr(server._client, "http", http)
+    if loads:
+        server.load("tiny")
+        assert server.ready("tiny")
+    else:
+        with pytest.raises(ServerError, match="Stub process 'tiny_0_0' is not healthy"):
+            server.load("tiny")
+
+
 def test_stop_leaves_nothing_and_its_log_stays_readable(repository):
     server = Server(repository, models=["tiny"], verbose=1, env={"ACCELKIT_TEST": "1"})
     with server:
