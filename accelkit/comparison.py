@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit import machine, paths, repository, toolchain
+from accelkit import interpreters, machine, paths, repository, toolchain
 from accelkit.budget import Budget, budget
 from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
@@ -67,8 +67,8 @@ def compare(
 
     `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32.
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
-    server, the order rotating, the baseline twice a repeat. A path that is not here, fails or is rejected has its
-    reason and no speed. The raw exports go to `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json.
+    server, and beside it one for each path that has an interpreter of its own; the order rotates, the baseline comes twice
+    a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
@@ -87,12 +87,17 @@ def compare(
             with _guarded(entry):
                 _prepare(entry, model, store, Path(folder, "profile", entry.name), load)
         if live := _live(entries):
-            with Server(store, models=[entry.served for entry in live]) as server:
-                version = server.version
+            with ExitStack() as stack:
+                servers = {
+                    key: stack.enter_context(Server(store, models=[entry.served for entry in own], **options))
+                    for key, (own, options) in _shares(live).items()
+                }
+                version = next(iter(servers.values())).version
+                at = {entry.name: servers[_interpreter(entry)] for entry in live}
                 for entry in live:
                     with _guarded(entry):
-                        _prove(server, model, entry, load, limits, say)
-                runs = _measure(server, model, entries, load, out, limits, say)
+                        _prove(at[entry.name], model, entry, load, limits, say)
+                runs = _measure(at, model, entries, load, out, limits, say)
             if runs:
                 raw = out / f"raw-{model.name}.json.gz"
                 _conclude(entries, runs, load, raw.name)
@@ -131,6 +136,22 @@ def _live(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.status == "measured"]
 
 
+def _interpreter(entry: Entry) -> str:
+    """The name of the interpreter that only this path has; empty for the path of a server that others share."""
+    found = interpreters.name(entry.path.NAME, entry.path.BACKEND)
+    return "" if found == entry.path.BACKEND else found
+
+
+def _shares(entries: Iterable[Entry]) -> dict[str, tuple[list[Entry], dict[str, Any]]]:
+    """What each server serves, and the options of Server that say in which interpreter."""
+    found: dict[str, tuple[list[Entry], dict[str, Any]]] = {}
+    for entry in entries:
+        key = _interpreter(entry)
+        own, _ = found.setdefault(key, ([], {"interpreters": {entry.path.BACKEND: key}} if key else {}))
+        own.append(entry)
+    return found
+
+
 @contextmanager
 def _guarded(entry: Entry) -> Iterator[None]:
     try:
@@ -149,7 +170,8 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
     placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = next(batches(model, model.samples("test", 4).inputs, min(4, load.batch)))
-    with Server(store, models=[entry.served], profile=profile) as server:
+    options = _shares([entry])[_interpreter(entry)][1]
+    with Server(store, models=[entry.served], profile=profile, **options) as server:
         for _ in range(PROFILED):
             server.infer(entry.served, named(model.inputs, inputs))
     try:
@@ -161,7 +183,7 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
 
 
 def _measure(
-    server: Server,
+    at: Mapping[str, Server],
     model: Model,
     entries: list[Entry],
     load: Load,
@@ -176,7 +198,7 @@ def _measure(
     broken: dict[str, str] = {}
     if base in able:
         data = bench.inputs_file(model, out / f"inputs-{model.name}.json")
-        measures = {entry.name: bench.served(server, entry.served, load, data, entry.seconds) for entry in able}
+        measures = {entry.name: bench.served(at[entry.name], entry.served, load, data, entry.seconds) for entry in able}
         candidates = [Candidate(name, measure) for name, measure in measures.items()]
         candidates.insert(1, Candidate(again, measures[base.name]))
         runs = bench.interleave(candidates, limits.repeats, say, broken)
@@ -257,11 +279,19 @@ def memory_mb(server: Server, served: str) -> float | None:
 
 
 def where(version: str | None) -> dict[str, Any]:
-    """Return the where part of a Result: this machine, the embedded server's version, the packages' versions, today."""
+    """Return the where part of a Result: this machine, the embedded server's version, the packages' versions, today.
+
+    Packages of an interpreter other than the kit's are named with whose it is, such as "tensorrt of onnxruntime".
+    """
     here = machine.probe()
     facts = {key: value for key, value in here.as_dict().items() if key != "runtimes"}
     analyzer = toolchain.analyzer(here)["version"]
     used = {name: here.runtimes[name] for name in machine.RUNTIMES if name in here.runtimes}
+    for path in map(paths.get, paths.names()):
+        own = interpreters.name(path.NAME, path.BACKEND)
+        if interpreters.named(own):
+            found = interpreters.packages(own)
+            used |= {f"{name} of {own}": found[name] for name in machine.RUNTIMES if name in found}
     return {
         "machine": {"line": here.line(), "best_isa": here.best_isa(), **facts},
         "gpus": len(here.gpus),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from accelkit import interpreters, toolchain, versions
+from accelkit import interpreters, paths, toolchain, versions
 from accelkit.errors import ConfigError, ToolchainError
 from accelkit.machine import Machine, int8
 
@@ -132,9 +132,10 @@ def _packages(machine: Machine) -> Check:
 
 
 def _interpreters() -> list[Check]:
-    """Return one check for each backend to which the environment gives an interpreter of its own."""
+    """Return one check for each backend or path to which the environment gives an interpreter of its own."""
     found = []
-    for name in sorted(path.parent.name for path in (interpreters.ROOT / "accelkit/backends").glob("*/model.py")):
+    backends = [path.parent.name for path in (interpreters.ROOT / "accelkit/backends").glob("*/model.py")]
+    for name in sorted({*backends, *paths.names()}):
         if interpreters.named(name) is None:
             continue
         try:

@@ -1,7 +1,8 @@
 """The interpreter of a backend whose packages stop at another Python than the kit's: $ACCELKIT_PYTHON_<BACKEND> names it.
 
-$ACCELKIT_LIBS_<BACKEND> holds directories of libraries for it. No configuration names either: what runs a backend is a
-matter of the machine, not of the model.
+$ACCELKIT_LIBS_<BACKEND> holds directories of libraries for it. Both may name a path instead, such as ONNXRUNTIME_TENSORRT: a
+server runs each backend in one interpreter, so `compare` serves such a path by a server of its own. No configuration names
+either: what runs a backend is a matter of the machine, not of the model.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def variable(backend: str, of: str = "PYTHON") -> str:
 def named(backend: str) -> str | None:
     """Return the executable that the environment names for a backend; None where the kit's own interpreter runs it."""
     return os.environ.get(variable(backend)) or None
+
+
+def name(path: str, backend: str) -> str:
+    """Return the name that the interpreter of a path is looked up by: the path's, where it has its own, or the backend's."""
+    return path if named(path) else backend
 
 
 def foreign(backend: str) -> Interpreter | None:

@@ -16,8 +16,9 @@ sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("fixtures", "
 import processes  # noqa: E402
 import small  # noqa: E402
 
-from accelkit import doctor, interpreters, paths  # noqa: E402
+from accelkit import comparison, doctor, interpreters, machine, models, paths  # noqa: E402
 from accelkit.errors import ConfigError, ModelError  # noqa: E402
+from accelkit.measure.bench import Load  # noqa: E402
 from accelkit.serving import Server  # noqa: E402
 
 PACKAGE = interpreters.ROOT / "accelkit"
@@ -123,6 +124,30 @@ def test_a_path_looks_into_the_interpreter_of_its_backend(own, made_up):
     assert paths.get("tensorrt").unavailable(made_up(gpus=(gpu,))) == (
         "needs an NVIDIA GPU and TensorRT; missing here: the package cuda-bindings (pip install 'accelkit[gpu]')"
     )
+
+
+def test_a_path_may_have_an_interpreter_of_its_own_and_is_then_measured_beside_the_others(tmp_path, monkeypatch):
+    path = script(tmp_path / "own-python", f'exec {sys.executable} "$@"')
+    monkeypatch.setenv("ACCELKIT_PYTHON_ONNXRUNTIME_CPU", str(path))
+    started = []
+
+    class Watched(Server):
+        def start(self):
+            started.append((tuple(self._spec.models), dict(self._spec.interpreters)))
+            return super().start()
+
+    monkeypatch.setattr(comparison, "Server", Watched)
+    specs, given = ["onnxruntime-cpu:fp32", "openvino:int8"], {"load": Load(4, 1), "out": tmp_path, "progress": False}
+    rows = comparison.compare(models.get(), specs, **given)
+    own, other = "text_recognition_onnxruntime_cpu", "text_recognition_openvino_int8"
+    assert {row.label: row.status for row in rows} == {"onnxruntime-cpu": "measured", "openvino int8": "measured"}
+    assert sorted(started) == sorted(2 * [((own,), {"onnxruntime": "onnxruntime-cpu"}), ((other,), {})])
+    assert rows[0].where["versions"]["onnxruntime of onnxruntime-cpu"] == rows[0].where["versions"]["onnxruntime"]
+    assert not any(" of openvino" in name for name in rows[0].where["versions"])
+    assert interpreters.name("onnxruntime-openvino", "onnxruntime") == "onnxruntime"
+    monkeypatch.setenv("ACCELKIT_PYTHON_ONNXRUNTIME_CPU", "/no/such")
+    (bad,) = [check for check in doctor.checks(machine.probe()) if check.name == "interpreter"]
+    assert bad.fix == "correct ACCELKIT_PYTHON_ONNXRUNTIME_CPU"
 
 
 def test_a_backend_is_served_by_its_own_interpreter_and_no_other_notices(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def write(source: Path, target: Path) -> list[str]:
 
     made = onnx.shape_inference.infer_shapes(onnx.load(source))
     shapes = {value.name: value for value in made.graph.value_info}
-    names = []
+    names: list[str] = []
     for pooling in [node for node in made.graph.node if node.op_type == "MaxPool"]:
         out = pooling.output[0]
         before = onnx.ValueInfoProto()

@@ -27,11 +27,11 @@ SEARCHES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing, or why a GPU has nothing to do for a model of this kind."""
-    return lacking(machine, model, NEEDS, "onnxruntime-gpu")
+    return lacking(NAME, machine, model, NEEDS, "onnxruntime-gpu")
 
 
-def lacking(machine: Machine, model: Model | None, needs: str, *packages: str) -> str | None:
-    """Return what a GPU and these packages of the backend's interpreter lack to be there; None when nothing does."""
+def lacking(path: str, machine: Machine, model: Model | None, needs: str, *packages: str) -> str | None:
+    """Return what a GPU and these packages of the path's interpreter lack to be there; None when nothing does."""
     from accelkit import interpreters
 
     if model is not None and model.kind == "forest":
@@ -39,7 +39,7 @@ def lacking(machine: Machine, model: Model | None, needs: str, *packages: str) -
             f"needs {needs} and a neural network: for forests of trees the provider has no kernel, all would fall back"
         )
     missing = [] if machine.gpus else ["an NVIDIA GPU"]
-    here = interpreters.packages(BACKEND)
+    here = interpreters.packages(interpreters.name(path, BACKEND))
     missing += [f"the package {name} (pip install 'accelkit[gpu]')" for name in packages if name not in here]
     return f"needs {needs}; missing here: {', '.join(missing)}" if missing else None
 

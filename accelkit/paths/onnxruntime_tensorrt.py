@@ -30,7 +30,7 @@ REDUCED = "tf32"
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing, or why a GPU has nothing to do for a model of this kind."""
-    return lacking(machine, model, NEEDS, "onnxruntime-gpu", "tensorrt")
+    return lacking(NAME, machine, model, NEEDS, "onnxruntime-gpu", "tensorrt")
 
 
 def config(

@@ -41,7 +41,8 @@ class Server(AbstractContextManager["Server"]):
     the gRPC address "host:port" of a server that runs; HTTP is expected one port below and metrics one above, as Triton counts,
     unless `http_port` and `metrics_port` say otherwise). Models are loaded explicitly: those named, else every directory of the
     repository. `options` are further arguments of tritonserver, `env` further variables of its environment, `profile` a
-    directory for the backends' profiles, `timeout` the seconds that the start may take. Ports that are not given are free ones.
+    directory for the backends' profiles, `timeout` the seconds that the start may take, `interpreters` by backend the name that
+    its interpreter is looked up by (accelkit.interpreters). Ports that are not given are free ones.
 
     Attributes once it runs: `http`, `grpc`, `metrics` ("host:port"), `version`, `command` (its command line, empty for a
     remote one), `log` (a file that goes with `stop`; None for a remote one), `pid` (of tritonserver or the engine's client).
@@ -67,11 +68,13 @@ class Server(AbstractContextManager["Server"]):
         grpc_port: int | None = None,
         metrics_port: int | None = None,
         era: str = "current",
+        interpreters: Mapping[str, str] | None = None,
     ):
         self.repository, self.mode = Path(repository), mode
         ports = (http_port, grpc_port, metrics_port)
         self._spec = Spec(
-            self.repository, url, models, options, env or {}, verbose, profile, timeout, auto_complete, ports, era
+            self.repository, url, models, options, env or {}, verbose, profile, timeout, auto_complete, ports, era,
+            interpreters or {},
         )  # fmt: skip
         self._launched: Supervised | Remote | None = None
         self._client = Client("", "")
@@ -147,10 +150,10 @@ class Server(AbstractContextManager["Server"]):
     def load(self, model: str) -> None:
         """Load the model, or load it again after its files changed; ServerError with the server's reason."""
         client, before = self._talk(), len(self.log_tail(sys.maxsize))
-        ask = ("POST", f"/v2/repository/models/{model}/load", {}, max(self._spec.timeout, 600))
-        status, body = client.http(*ask)
+        address, patience = f"/v2/repository/models/{model}/load", max(self._spec.timeout, 600)
+        status, body = client.http("POST", address, {}, patience)
         if _STARVED in body.get("error", ""):  # a dead process dies again, a busy machine gets another second
-            status, body = client.http(*ask)
+            status, body = client.http("POST", address, {}, patience)
         if status != 200:
             self._refuse(model, body.get("error", ""), before)
 

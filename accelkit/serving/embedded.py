@@ -8,6 +8,7 @@ import shlex
 import shutil
 import site
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from accelkit import interpreters, toolchain
@@ -35,7 +36,7 @@ def launch(spec: Spec) -> Supervised:
         if not plain(repository):
             repository = directory / "repository"
             repository.symlink_to(spec.repository)
-        assemble(directory / "backends", tools, directory)
+        assemble(directory / "backends", tools, directory, spec.interpreters)
         command = [str(tools.tritonserver), f"--backend-directory={directory / 'backends'}", f"--id={identity}"]
         command += arguments(spec, repository, LOOPBACK, ports)
         if any(option.startswith("--cache-config") for option in spec.options):
@@ -50,10 +51,11 @@ def launch(spec: Spec) -> Supervised:
     return supervise(spec, prepare)
 
 
-def assemble(target: Path, tools: toolchain.Toolchain, directory: Path) -> None:
+def assemble(target: Path, tools: toolchain.Toolchain, directory: Path, called: Mapping[str, str]) -> None:
     """Lay out the backend directory: the Python backend, and each stand-in under its official name.
 
-    Every one gets a launcher under the stub's name, so that a backend may run in an interpreter of its own.
+    Every one gets a launcher under the stub's name, so that a backend may run in an interpreter of its own; `called`
+    holds the name of that interpreter where it is not the backend's.
     """
     running = _running(tools.libpython)
     shared = _home(directory / "python", running)
@@ -65,10 +67,11 @@ def assemble(target: Path, tools: toolchain.Toolchain, directory: Path) -> None:
         (backend / _UTILS).symlink_to(tools.backends / "python" / _UTILS)
         if name != "python":
             (backend / "model.py").symlink_to(BACKENDS / name / "model.py")
-        own = interpreters.foreign(name)
+        named = called.get(name, name)
+        own = interpreters.foreign(named)
         home = _home(directory / f"python-{name}", own) if own else shared
         stub = tools.stubs.parent / (own or running).minor / _STUB
-        libraries = [str(home / "libpython"), *interpreters.libraries(name), str(tools.server_libs)]
+        libraries = [str(home / "libpython"), *interpreters.libraries(named), str(tools.server_libs)]
         launcher = backend / _STUB
         launcher.write_text(_launcher(home, stub, libraries, directory / "regions"))
         launcher.chmod(0o755)

@@ -34,6 +34,7 @@ class Spec:
     auto_complete: bool
     ports: Ports
     era: str
+    interpreters: Mapping[str, str]
 
     def checked(self, mode: str) -> Spec:
         """The same with its paths made absolute and its model list filled in; ConfigError for what cannot be meant."""
