@@ -16,7 +16,7 @@ from accelkit.budget import Budget, budget
 from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
 from accelkit.measure.bench import Candidate, Load
-from accelkit.measure.result import CONTROL, Result, write_raw
+from accelkit.measure.result import CONTROL, INSIDE, Result, write_raw
 from accelkit.models import MODELS, batches, named
 from accelkit.models.files import digest
 from accelkit.serving import Server
@@ -62,13 +62,16 @@ def compare(
     out: Path = Path("build/compare"),
     progress: bool = True,
     limits: Budget | None = None,
+    inside: Mapping[str, Callable[[], bench.Run]] | None = None,
 ) -> list[Result]:
     """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
     `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32.
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
     server, and beside it one for each path that has an interpreter of its own; the order rotates, the baseline comes twice
-    a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json.
+    a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to
+    `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json. `inside` measures the rows of these labels
+    without a server, in the same run.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
@@ -97,7 +100,7 @@ def compare(
                 for entry in live:
                     with _guarded(entry):
                         _prove(at[entry.name], model, entry, load, limits, say)
-                runs = _measure(at, model, entries, load, out, limits, say)
+                runs = _measure(at, model, entries, load, out, limits, say, inside or {})
             if runs:
                 raw = out / f"raw-{model.name}.json.gz"
                 _conclude(entries, runs, load, raw.name)
@@ -190,6 +193,7 @@ def _measure(
     out: Path,
     limits: Budget,
     say: Callable[[str], object],
+    inside: Mapping[str, Callable[[], bench.Run]],
 ) -> dict[str, list[bench.Run]]:
     """The interleaved runs of the paths that are proven; none without the baseline, which is the first entry."""
     able, base = _live(entries), entries[0]
@@ -201,6 +205,7 @@ def _measure(
         measures = {entry.name: bench.served(at[entry.name], entry.served, load, data, entry.seconds) for entry in able}
         candidates = [Candidate(name, measure) for name, measure in measures.items()]
         candidates.insert(1, Candidate(again, measures[base.name]))
+        candidates += [Candidate(f"{name} {INSIDE}", inside[name]) for name in measures if name in inside]
         runs = bench.interleave(candidates, limits.repeats, say, broken)
         for entry in able:
             entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
@@ -234,7 +239,8 @@ def _conclude(entries: list[Entry], runs: dict[str, list[bench.Run]], load: Load
     again = f"{base} {CONTROL}"
     for entry in _live(entries):
         verdict = compared.versus(base, rates[base], rates[again], rates[again if entry is entries[0] else entry.name])
-        entry.parts |= {"speed": compared.speed(runs[entry.name], load), "versus": verdict.as_dict()}
+        own = runs.get(f"{entry.name} {INSIDE}")
+        entry.parts |= {"speed": compared.speed(runs[entry.name], load, own), "versus": verdict.as_dict()}
         entry.provenance["raw"] = raw
 
 

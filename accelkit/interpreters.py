@@ -125,15 +125,21 @@ def packages(backend: str) -> dict[str, str]:
     return machine.runtimes() if executable is None else dict(_asked(variable(backend), executable)["packages"])
 
 
+def start(backend: str) -> tuple[str, dict[str, str]]:
+    """Return the executable that a backend's interpreter is started by, and its environment; ConfigError as foreign does."""
+    executable = python(backend)
+    env = _environment() if named(backend) else dict(os.environ)
+    env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (*libraries(backend), env.get("LD_LIBRARY_PATH"))))
+    return named(backend) or str(executable), env  # a script that starts it may set what it needs
+
+
 def run(backend: str, module: str, arguments: list[str]) -> str:
     """Run `python -m module arguments` in the interpreter of a backend and return what it wrote to standard output.
 
     ModelError with the last line of its standard error when it fails.
     """
-    executable = python(backend)
-    env = _environment() if named(backend) else dict(os.environ)
-    env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (*libraries(backend), env.get("LD_LIBRARY_PATH"))))
-    command = [named(backend) or str(executable), "-c", _RUN, str(ROOT), module, *arguments]
+    executable, env = start(backend)
+    command = [executable, "-c", _RUN, str(ROOT), module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
     if done.returncode:
         said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]

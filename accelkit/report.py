@@ -102,6 +102,10 @@ def notes(results: Sequence[Result]) -> list[str]:
         if abs(residual := speed.get("littles_law_residual", 0)) > SETTLED:
             off = f"Little's law is off by {100 * residual:+.0f} %"
             found.append(f"{name}: {off}: the load was not kept up, do not rely on this row")
+        if own := speed.get("in_process"):
+            low, high = (100 * edge for edge in own["interval"])
+            rate = f"{100 * own['share']:.0f} % of its in-process rate ({low:.0f}-{high:.0f} %)"
+            found.append(f"{name}: served at {rate}, {_number(own['throughput'])} infer/s without a server")
         if result.why:
             found.append(f"{name}: {result.why}")
         elif result.status in ("rejected", "failed"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accelkit import comparison, models, recorded
+from accelkit import comparison, models, recorded, report
 from accelkit.measure import result
 from accelkit.measure.bench import Load
 
@@ -19,7 +19,11 @@ def record(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "gpu_record", module)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "STEPS", {"batch2": module.Step(Load(2, 1), 2), "batch1": module.Step(Load(1, 1), 2)})
+    monkeypatch.setattr(
+        module,
+        "STEPS",
+        {"batch2": module.Step(Load(2, 1), 2, ("onnxruntime-cpu",)), "batch1": module.Step(Load(1, 1), 2)},
+    )
     return module
 
 
@@ -32,6 +36,9 @@ def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, 
     for row in rows:
         assert row.versus["path"] == "onnxruntime-cpu int8"
         assert result.recompute(row, tmp_path / row.provenance["raw"]) == (row.speed, row.versus)
+        own = row.speed["in_process"]
+        assert own["throughput"] > 0 and own["interval"][0] <= own["share"] <= own["interval"][1]
+    assert "of its in-process rate" in report.table(rows)
     asked = []
     monkeypatch.setattr(comparison, "compare", lambda model, names, load, **rest: asked.append(load.batch) or rows)
     monkeypatch.setattr(recorded, "keep", lambda *given: None)

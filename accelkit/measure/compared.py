@@ -58,8 +58,12 @@ def versus(name: str, baseline: Sequence[float], control: Sequence[float], other
     return Versus(name, median(ratios), (low, high), noise, verdict)
 
 
-def speed(runs: Sequence[Run], load: Load) -> dict[str, Any]:
-    """Return the speed part of a Result: medians over the repeats, and the largest residual of Little's law."""
+def speed(runs: Sequence[Run], load: Load, inside: Sequence[Run] | None = None) -> dict[str, Any]:
+    """Return the speed part of a Result: medians over the repeats, and the largest residual of Little's law.
+
+    `inside` are the runs of the same repeats without a server: with them, `in_process` holds their throughput and what share of
+    it is served, with its interval.
+    """
     middle = {key: round(median(getattr(run, key) for run in runs), 3) for key in ("p50_ms", "p95_ms", "p99_ms")}
     throughputs = [run.throughput for run in runs]
     worst = max((run.residual for run in runs), key=abs)
@@ -70,4 +74,14 @@ def speed(runs: Sequence[Run], load: Load) -> dict[str, Any]:
         **middle,
         "repeats": len(runs),
         "littles_law_residual": round(worst, 4) + 0.0,
+        **({"in_process": _share(runs, inside)} if inside else {}),
+    }
+
+
+def _share(runs: Sequence[Run], inside: Sequence[Run]) -> dict[str, Any]:
+    ratios = [mine.throughput / own.throughput for mine, own in zip(runs, inside, strict=True)]
+    return {
+        "throughput": round(median(run.throughput for run in inside), 2),
+        "share": round(median(ratios), 4),
+        "interval": [round(value, 4) for value in interval(ratios)],
     }

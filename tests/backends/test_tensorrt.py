@@ -552,3 +552,21 @@ def test_what_fails_at_the_end_is_in_the_report(model, tmp_path, monkeypatch):
     instance.finalize()
     with pytest.raises(MeasureError, match=r"proves what ran \(ValueError: the inspector's text is no JSON\)"):
         evidence.READERS["tensorrt"](tmp_path / "untimed")
+
+
+def test_an_instance_is_measured_without_a_server(trt, monkeypatch, tmp_path):
+    """tests/gpu/inprocess.py, which measures what serving costs."""
+    for name in ("capsule", "command_line"):  # what it replaces stays replaced for this test alone
+        monkeypatch.setattr(host, name, getattr(host, name))
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", None)
+    monkeypatch.delitem(sys.modules, "accelkit.backends.tensorrt.model", raising=False)
+    place(tmp_path, trt, {})
+    spec = importlib.util.spec_from_file_location("inprocess", DIRECTORY.parents[2] / "tests/gpu/inprocess.py")
+    inprocess = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(inprocess)
+    infer = inprocess.tensorrt({"repository": str(tmp_path), "model": "m", "config": config()})
+    for count in (16, 3):
+        np.testing.assert_array_equal(infer({"x": rows(count)})["y"], 2 * rows(count) + 1)
+    with pytest.raises(SystemExit, match="65"):
+        infer({"x": rows(65)})
+    monkeypatch.delitem(sys.modules, "accelkit.backends.tensorrt.model")

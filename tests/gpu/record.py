@@ -1,7 +1,8 @@
 """Record what the GPU paths do on this machine: `python tests/gpu/record.py NAME [STEP]...`, done steps are skipped.
 
 Each step is one interleaved run of every GPU path that is here, the CUDA provider's default (TF32 allowed) its baseline, and
-becomes notebooks/recorded/NAME_STEP.json with the raw exports beside it; tests/test_recorded.py computes its rows anew.
+becomes notebooks/recorded/NAME_STEP.json with the raw exports beside it; tests/test_recorded.py computes its rows anew. At
+batch 16 the CUDA provider and TensorRT's plans are measured without a server too, in the same run.
 A step whose record was made by the same code and configs on the same machine is left alone, so a run that was cut off goes
 on where it stopped. Plans come from the cache.
 """
@@ -9,30 +10,41 @@ on where it stopped. Plans come from the cache.
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accelkit import comparison, machine, models, paths, recorded
+import numpy as np
+from google.protobuf import json_format
+
+from accelkit import comparison, interpreters, machine, models, paths, recorded, repository
 from accelkit.budget import BUDGETS
-from accelkit.measure import result
+from accelkit.measure import bench, result
 from accelkit.measure.bench import Load
+from accelkit.models import batches, named
 
 BASELINE = "onnxruntime-cuda:tf32"
 
 
+INPROCESS = Path(__file__).with_name("inprocess.py")
+
+
 @dataclass(frozen=True)
 class Step:
-    """A load and how often every path takes it."""
+    """A load, how often every path takes it, and which paths are measured without a server too."""
 
     load: Load
     repeats: int
+    inside: tuple[str, ...] = ()
 
 
 STEPS = {
-    "batch16": Step(Load(16, 2), 5),
+    "batch16": Step(Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt")),
     "batch1": Step(Load(1, 2), 3),
     "batch64": Step(Load(64, 2), 3),
     "batch256": Step(Load(256, 2), 3),
@@ -60,6 +72,51 @@ def done(file: Path, model: models.Model, specs: Iterable[str]) -> bool:
     return True
 
 
+@contextmanager
+def inside(
+    spec: str, model: models.Model, batch: int, seconds: float, folder: Path
+) -> Iterator[Callable[[], bench.Run]]:
+    """What measures a path in a process of its backend's interpreter, without a server, while the context lasts."""
+    path, precision = paths.one(spec, model)
+    fitted = paths.fitted(path, machine.probe(), batch, model.max_batch)
+    store = folder / spec.replace(":", "-")
+    placed = paths.place(path, model, store, precision, **fitted)
+    parts = [*batches(model, model.samples("test", 4 * batch).inputs, batch)]
+    feeds = {}
+    for tensor in model.inputs:
+        feeds[tensor.name] = str(store / f"{len(feeds)}.npy")
+        np.save(feeds[tensor.name], np.stack([named(model.inputs, part)[tensor.name] for part in parts]))
+    config = json_format.MessageToDict(repository.read(placed.directory), preserving_proto_field_name=True)
+    order = store / "order.json"
+    order.write_text(
+        json.dumps(
+            {
+                "backend": path.BACKEND,
+                "repository": str(store),
+                "model": placed.directory.name,
+                "config": config,
+                "feeds": feeds,
+            }
+        )
+    )
+    executable, env = interpreters.start(interpreters.name(path.NAME, path.BACKEND))
+    with subprocess.Popen(
+        [executable, str(INPROCESS), str(order)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
+    ) as child:
+
+        def measure() -> bench.Run:
+            print(seconds, file=child.stdin, flush=True)
+            calls = json.loads(child.stdout.readline())
+            requests = [{"timestamp": start, "response_timestamps": [end]} for start, end in calls]
+            one = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
+            return bench.rows({"experiments": [one], "service_kind": "in-process"}, batch)[0]
+
+        if child.stdout.readline() != "ready\n":
+            sys.exit(f"{spec} cannot be measured without a server: its process said why above")
+        yield measure
+        child.stdin.close()
+
+
 def record(
     name: str, steps: Sequence[str], model: models.Model, specs: Sequence[str], baseline: str, folder: Path
 ) -> list[Path]:
@@ -68,15 +125,26 @@ def record(
     for step in steps:
         file = folder / f"{name}_{step}.json"
         if not done(file, model, specs):
-            limits = replace(BUDGETS["quick"], repeats=STEPS[step].repeats)
-            with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out:
-                given = {"baseline": baseline, "load": STEPS[step].load, "out": Path(out), "limits": limits}
-                rows = comparison.compare(model, specs, **given)
-                recorded.keep(file.stem, rows, Path(out), folder)
-            for row in rows:
-                print(step, row.label, row.status, row.reason or f"{row.speed['throughput']:.0f} infer/s", flush=True)
+            _record(file, STEPS[step], model, specs, baseline)
         made.append(file)
     return made
+
+
+def _record(file: Path, step: Step, model: models.Model, specs: Sequence[str], baseline: str) -> None:
+    limits = replace(BUDGETS["quick"], repeats=step.repeats)
+    with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out, ExitStack() as stack:
+        beside = {
+            paths.label(*spec.split(":")): stack.enter_context(
+                inside(spec, model, step.load.batch, limits.window_s, Path(out))
+            )
+            for spec in specs
+            if spec.split(":")[0] in step.inside
+        }
+        given = {"baseline": baseline, "load": step.load, "out": Path(out), "limits": limits, "inside": beside}
+        rows = comparison.compare(model, specs, **given)
+        recorded.keep(file.stem, rows, Path(out), file.parent)
+    for row in rows:
+        print(file.stem, row.label, row.status, row.reason or f"{row.speed['throughput']:.0f} infer/s", flush=True)
 
 
 def main() -> None:
