@@ -125,26 +125,28 @@ def record(
     for step in steps:
         file = folder / f"{name}_{step}.json"
         if not done(file, model, specs):
-            _record(file, STEPS[step], model, specs, baseline)
+            with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out:
+                rows = measured(STEPS[step], model, specs, baseline, Path(out))
+                recorded.keep(file.stem, rows, Path(out), folder)
+            for row in rows:
+                print(step, row.label, row.status, row.reason or f"{row.speed['throughput']:.0f} infer/s", flush=True)
         made.append(file)
     return made
 
 
-def _record(file: Path, step: Step, model: models.Model, specs: Sequence[str], baseline: str) -> None:
+def measured(step: Step, model: models.Model, specs: Sequence[str], baseline: str, out: Path) -> list[result.Result]:
+    """Return the rows of one step; the raw exports are in `out`."""
     limits = replace(BUDGETS["quick"], repeats=step.repeats)
-    with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out, ExitStack() as stack:
+    with ExitStack() as stack:
         beside = {
             paths.label(*spec.split(":")): stack.enter_context(
-                inside(spec, model, step.load.batch, limits.window_s, Path(out))
+                inside(spec, model, step.load.batch, limits.window_s, out)
             )
             for spec in specs
             if spec.split(":")[0] in step.inside
         }
-        given = {"baseline": baseline, "load": step.load, "out": Path(out), "limits": limits, "inside": beside}
-        rows = comparison.compare(model, specs, **given)
-        recorded.keep(file.stem, rows, Path(out), file.parent)
-    for row in rows:
-        print(file.stem, row.label, row.status, row.reason or f"{row.speed['throughput']:.0f} infer/s", flush=True)
+        given = {"baseline": baseline, "load": step.load, "out": out, "limits": limits, "inside": beside}
+        return comparison.compare(model, specs, **given)
 
 
 def main() -> None:
