@@ -46,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     refit.add_argument("plan", type=Path)
     refit.add_argument("source", type=Path, metavar="NPZ")
     refit.add_argument("out", type=Path)
+    for command in (build, show, refit):
+        command.add_argument(
+            "--plugin", dest="plugins", type=Path, action="append", default=[], metavar="LIB.so",
+            help="a library with operators that TensorRT lacks",
+        )  # fmt: skip
     weights = commands.add_parser("weights", help="an ONNX file's weights, for refit; needs the package onnx")
     weights.add_argument("onnx_file", type=Path, metavar="ONNX")
     weights.add_argument("out", type=Path, metavar="NPZ")
@@ -61,14 +66,16 @@ def answer(arguments: list[str]) -> dict[str, Any] | str:
     given = vars(parser().parse_args(arguments))
     command = given.pop("command")
     if command == "build":
-        return building.build(building.Order(**{**given, "profiles": tuple(given["profiles"])}))
+        return building.build(
+            building.Order(**{**given, **{name: tuple(given[name]) for name in ("profiles", "plugins")}})
+        )
     if command == "flags":
         return flags.text(**given)
     if command == "weights":
         return refitting.weights(**given)
     trt, log = api.load(), api.logger()
     api.need_gpu()
-    api.register_plugins(trt, log)
+    api.register_plugins(trt, log, given.pop("plugins"))
     if command == "refit":
         return refitting.refit(trt, log, **given)
     found = describing.plan(trt, log, given["plan"], given["version_compatible"])

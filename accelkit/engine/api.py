@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,23 +53,30 @@ def need_gpu() -> None:
 
 
 def logger(say: Callable[[str, str], None] | None = None) -> Any:
-    """Return a logger for TensorRT that keeps its last error, else warning, as `last`; `say` is given each severity and message."""
+    """Return a logger for TensorRT that keeps its last three errors, else its last warning, as `last`.
+
+    `say` is given each severity and message.
+    """
     trt = load()
     severities = {
         getattr(trt.ILogger, name): name for name in ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
     }
 
     class Log(trt.ILogger):  # type: ignore[misc, name-defined]
-        """Keeps the last error in one line."""
+        """Keeps the last errors in one line: the very last one often only says that something failed."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.last, self.error = "TensorRT gave no reason", False
+            self.last = "TensorRT gave no reason"
+            self.errors: deque[str] = deque(maxlen=3)
 
         def log(self, severity: Any, message: str) -> None:
             name = severities.get(severity, "INFO")
-            if name.endswith("ERROR") or (name == "WARNING" and not self.error):
-                self.last, self.error = " ".join(message.split()), name != "WARNING"
+            if name.endswith("ERROR"):
+                self.errors.append(" ".join(message.split()))
+                self.last = "; ".join(self.errors)
+            elif name == "WARNING" and not self.errors:
+                self.last = " ".join(message.split())
             if say is not None:
                 say(name, message)
 
@@ -86,6 +94,11 @@ def stand_ins() -> list[str]:
     return [path for path in named if os.path.exists(path) and os.path.getsize(path) < SMALLEST]
 
 
-def register_plugins(trt: Any, log: Any) -> None:
-    """Register the plugins that come with TensorRT."""
+def register_plugins(trt: Any, log: Any, libraries: Iterable[Path] = ()) -> None:
+    """Register the plugins of these libraries, which do it while they are loaded, and those that come with TensorRT."""
+    for library in libraries:
+        try:
+            ctypes.CDLL(str(library.resolve()), ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise ModelError(f"the plugins of {library} cannot be loaded: {error}") from None
     trt.init_libnvinfer_plugins(log, "")

@@ -21,7 +21,7 @@ class Order:
     """What to build: an ONNX file, the plan's place, how, and for which shapes.
 
     A profile is MIN:OPT:MAX of the batch, or NAME=AxB:AxB:AxB of each input, separated by commas; `static` fixes the batch.
-    `tactics` auto takes no kernels from libraries that only stand in for CUDA's.
+    `tactics` auto takes no kernels from libraries that only stand in for CUDA's. `plugins` are libraries of operators.
     """
 
     onnx: Path
@@ -37,6 +37,7 @@ class Order:
     strongly_typed: bool = False
     workspace_mb: int | None = None
     level: int | None = None
+    plugins: tuple[Path, ...] = ()
 
 
 def build(order: Order) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def build(order: Order) -> dict[str, Any]:
     started, trt = time.perf_counter(), api.load()
     log, notes = api.logger(), list[str]()
     api.need_gpu()
-    api.register_plugins(trt, log)
+    api.register_plugins(trt, log, order.plugins)
     try:
         builder = trt.Builder(log)
     except (TypeError, RuntimeError):
@@ -70,6 +71,7 @@ def build(order: Order) -> dict[str, Any]:
         "flags": flags,
         "timing_cache": None if order.timing_cache is None else "warm" if warm else "cold",
         "stand_ins": api.stand_ins(),
+        "plugins": [str(library) for library in order.plugins],
         "notes": notes,
         **describing.plan(trt, log, order.plan, host_code=order.version_compatible),
     }
