@@ -25,6 +25,9 @@ def named() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, version in [*table["packages"].items(), *table["extras"].items()]:
         found.setdefault(name.lower(), set()).add(version)
+    for stack in table["stacks"].values():
+        for name, version in stack.get("packages", {}).items():
+            found.setdefault(name.lower(), set()).add(version)
     for entry in table["toolchain"].values():
         if isinstance(entry, dict) and "package" in entry:
             found.setdefault(entry["package"], set()).add(entry["version"])

@@ -45,6 +45,18 @@ def test_constraints_hold_the_versions_of_the_file_and_pin_exactly(path):
     assert not [name for name in pinned if name.startswith("nvidia-") and name != "nvidia-ml-py"]
 
 
+@pytest.mark.parametrize("name", versions.get("stacks"))
+def test_a_stack_pins_what_the_file_says_and_all_below_it(name):
+    stack, pinned = versions.get(f"stacks.{name}"), pins(ROOT / f"constraints/stack-{name}.txt")
+    direct = dict(stack.get("packages", {}))
+    if "extras" in stack:
+        known = {**versions.get("packages"), **versions.get("extras")}
+        texts = [*PROJECT["dependencies"], *stack["also"]]
+        texts += [text for extra in stack["extras"] for text in PROJECT["optional-dependencies"][extra]]
+        direct |= {entry.name: known[entry.name] for entry in map(Requirement, texts) if entry.name != "tomli"}
+    assert direct and direct.items() <= pinned.items() and len(pinned) > len(direct)
+
+
 def test_direct_dependencies_are_versioned_in_the_file_only():
     known = {**versions.get("packages"), **versions.get("extras")}
     wanted = [Requirement(text) for text in PROJECT["dependencies"]]

@@ -1,0 +1,224 @@
+"""Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
+
+    python tests/gpu/offline.py pack OUT --python 3.12=PREFIX --python 3.10=PREFIX [--part-mb 60] [FILE...]
+    python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...]
+
+`pack` takes the wheels that constraints/stack-*.txt pin, the server and perf_analyzer, interpreters built with --enable-shared
+and files for the kit's cache of models, such as references and quantized files that take long to make. Every part lies in a
+folder of its own. `unpack` puts them together and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's, and other
+stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs nothing but the
+standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from accelkit import versions  # noqa: E402
+
+PLATFORMS = [f"manylinux{old}_x86_64" for old in (1, 2010, 2014)] + [f"manylinux_2_{n}_x86_64" for n in range(5, 40)]
+MB = 10**6
+UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
+"""Files of wheels that inference does not need and that are large."""
+PYTHON_UNUSED = (
+    "*/test",
+    "*/site-packages",
+    "*/__pycache__",
+    "*/idlelib",
+    "*/ensurepip",
+    "*/pkgconfig",
+    "*/config-*",
+    "*.a",
+)
+
+
+def download(arguments: list[str], minor: str, folder: Path) -> None:
+    """Download wheels for another Python, without what is below them."""
+    there = [
+        "--only-binary",
+        ":all:",
+        "--python-version",
+        minor,
+        "--implementation",
+        "cp",
+        "--abi",
+        f"cp{minor.replace('.', '')}",
+    ]
+    there += ["--abi", "abi3", "--abi", "none", *(word for name in PLATFORMS for word in ("--platform", name))]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*pip, *there, *arguments], check=True)
+
+
+def slim(wheel: Path) -> None:
+    """Leave out of a large wheel what is not used."""
+    if wheel.stat().st_size < 50 * MB:
+        return
+    lean = wheel.with_suffix(".lean")
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(lean, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.infolist():
+            if not any(fnmatch.fnmatch(entry.filename, pattern) for pattern in UNUSED):
+                target.writestr(entry, source.read(entry))
+    lean.replace(wheel)
+
+
+def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path]) -> None:
+    """Write the parts; each is OUT/pNN/part."""
+    with tempfile.TemporaryDirectory(prefix="accelkit-pack-") as scratch:
+        work = Path(scratch)
+        for name, stack in versions.get("stacks").items():
+            wheels = work / "stacks" / name
+            download(["--requirement", str(ROOT / f"constraints/stack-{name}.txt")], stack["python"], wheels)
+            for wheel in wheels.iterdir():
+                slim(wheel)
+            prefix = pythons[stack["python"]]
+            with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
+                for part in (f"bin/python{stack['python']}", "lib"):
+                    archive.add(prefix / part, part, filter=used)
+        tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
+        (work / "cache/models").mkdir(parents=True)
+        download([f"{tool['package']}=={tool['version']}" for tool in tools], "3.12", work / "cache/wheels")
+        for file in cached:
+            shutil.copy(file, work / "cache/models")
+        shutil.rmtree(out, ignore_errors=True)
+        with Parts(out, part_mb * MB) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
+            archive.add(work, ".")
+        print(f"{stream.count} parts of at most {part_mb} MB in {out}")
+
+
+def used(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Drop what an interpreter does not need to run the kit."""
+    return None if any(fnmatch.fnmatch(entry.name, pattern) for pattern in PYTHON_UNUSED) else entry
+
+
+class Parts:
+    """A file that is written in parts of one size."""
+
+    def __init__(self, out: Path, size: int):
+        self.out, self.size, self.count, self.left, self.stream = out, size, 0, 0, None
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.stream:
+            self.stream.close()
+
+    def write(self, data: bytes) -> int:
+        """Write to this part and, when it is full, to the next."""
+        written = len(data)
+        while data:
+            if not self.left:
+                self.__exit__()
+                folder = self.out / f"p{self.count:02d}"
+                folder.mkdir(parents=True)
+                self.stream, self.left, self.count = (folder / "part").open("wb"), self.size, self.count + 1
+            now, data = data[: self.left], data[self.left :]
+            self.left -= self.stream.write(now)
+        return written
+
+
+def joined(parts: Path) -> Iterator[Path]:
+    """The parts in their order, whether they lie as pNN/part or as files named by their number."""
+    return iter(sorted([*parts.glob("p*/part"), *(file for file in parts.glob("*") if file.is_file())]))
+
+
+def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
+    """Put the parts together and write env.sh."""
+    dest.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(["cat", *joined(parts)], stdout=subprocess.PIPE) as cat:
+        with tarfile.open(fileobj=cat.stdout, mode="r|") as archive:
+            archive.extractall(dest, filter="fully_trusted")
+    if cat.returncode:
+        sys.exit(f"{parts}: the parts cannot be read")
+    lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
+    for name, stack in versions.get("stacks").items():
+        python, site = dest / f"python-{stack['python']}", dest / "stacks" / name / "site"
+        with tarfile.open(python.with_name(f"{python.name}.tar.gz")) as archive:
+            archive.extractall(python, filter="fully_trusted")
+        wheels = sorted((dest / "stacks" / name).glob("*.whl"))
+        if name == "kit":
+            lines += [f"export LD_LIBRARY_PATH={python / 'lib'}:$LD_LIBRARY_PATH"]
+            venv = dest / "kit"
+            env = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}
+            subprocess.run(
+                [python / f"bin/python{stack['python']}", "-m", "venv", "--without-pip", venv], env=env, check=True
+            )
+            site = venv / f"lib/python{stack['python']}/site-packages"
+            (site / "checkout.pth").write_text(f"{ROOT}\n")
+            lines += [f"export PATH={venv / 'bin'}:$PATH"]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda wheel, site=site: extract(wheel, site), wheels))
+        if name != "kit":
+            own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
+            launcher = dest / "stacks" / name / "python"
+            launcher.write_text(
+                f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}:$LD_LIBRARY_PATH\n"
+                f'exec {python}/bin/python{stack["python"]} "$@"\n'
+            )
+            launcher.chmod(0o755)
+            for run in stack["runs"]:
+                key = run.replace("-", "_").upper()
+                lines += [
+                    f"export ACCELKIT_PYTHON_{key}={launcher}",
+                    f"export ACCELKIT_LIBS_{key}={':'.join(map(str, own))}",
+                ]
+    found = [folder for base in libs for folder in sorted({file.parent for file in base.rglob("lib*.so.*")})]
+    if found:
+        lines += [f"export LD_LIBRARY_PATH={':'.join(map(str, found))}:$LD_LIBRARY_PATH"]
+    (dest / "env.sh").write_text("\n".join(lines) + "\n")
+    print(f"now: . {dest / 'env.sh'}")
+
+
+def extract(wheel: Path, site: Path) -> None:
+    """Unpack a wheel and forget it."""
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            if not entry.is_dir():  # others make the same directories at the same time
+                target = site / entry.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as source, target.open("wb") as stream:
+                    shutil.copyfileobj(source, stream, 1 << 20)
+    for data in site.glob(f"{wheel.name.split('-')[0]}-*.data/*lib"):
+        shutil.copytree(data, site, dirs_exist_ok=True)
+    wheel.unlink()
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    there = commands.add_parser("pack")
+    there.add_argument("out", type=Path)
+    there.add_argument("files", type=Path, nargs="*")
+    there.add_argument("--python", action="append", default=[], metavar="MINOR=PREFIX")
+    there.add_argument("--part-mb", type=int, default=60)
+    back = commands.add_parser("unpack")
+    back.add_argument("parts", type=Path)
+    back.add_argument("dest", type=Path)
+    back.add_argument("--libs", type=Path, nargs="*", default=[])
+    given = parser.parse_args()
+    if given.command == "unpack":
+        unpack(given.parts, given.dest.absolute(), given.libs)
+        return
+    pythons = {minor: Path(prefix) for minor, _, prefix in (text.partition("=") for text in given.python)}
+    if lacking := {stack["python"] for stack in versions.get("stacks").values()} - set(pythons):
+        parser.error(f"no --python for {', '.join(sorted(lacking))}")
+    pack(given.out, given.part_mb, pythons, given.files)
+
+
+if __name__ == "__main__":
+    main()

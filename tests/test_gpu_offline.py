@@ -1,0 +1,103 @@
+"""tests/gpu/offline.py: parts come together again, wheels lose what is not used, an environment is written."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from accelkit import versions
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    file = Path(__file__).parent / "gpu" / "offline.py"
+    spec = importlib.util.spec_from_file_location("gpu_offline", file)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu_offline", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wheel(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    """An interpreter that can do no more than say that it was asked for an environment."""
+    made = {}
+    for stack in versions.get("stacks").values():
+        minor = stack["python"]
+        made[minor] = tmp_path / f"prefix-{minor}"
+        (made[minor] / "lib/test").mkdir(parents=True)
+        (made[minor] / "lib/test/large.py").write_text("")
+        (made[minor] / f"lib/libpython{minor}.so.1.0").write_text("")
+        (made[minor] / "bin").mkdir()
+        executable = made[minor] / f"bin/python{minor}"
+        executable.write_text(
+            '#!/bin/sh\n[ "$2" = venv ] && mkdir -p "$4/lib/python3.12/site-packages" "$4/bin"\necho "$PYTHONPATH"\n'
+        )
+        executable.chmod(0o755)
+    return made
+
+
+def test_what_is_packed_here_is_an_environment_there(offline, prefix, tmp_path, monkeypatch):
+    def download(arguments, minor, folder):
+        if "--requirement" in arguments:
+            wheel(folder / "one-1-py3-none-any.whl", {"one.py": b"x = 1", "one-1.data/purelib/two.py": b"y = 2"})
+            wheel(folder / "nvidia_cublas-1-py3-none-any.whl", {"nvidia/cublas/lib/libcublas.so.12": b"so"})
+        else:
+            wheel(folder / "nvidia_pytriton-1-py3-none-any.whl", {"server": os.urandom(9000)})
+
+    monkeypatch.setattr(offline, "download", download)
+    (tmp_path / "int8.onnx").write_bytes(b"onnx")
+    (tmp_path / "cuda").mkdir()
+    (tmp_path / "cuda/libcudart.so.13").write_text("")
+    monkeypatch.setattr(offline, "MB", 1000)
+    offline.pack(tmp_path / "out", 4, prefix, [tmp_path / "int8.onnx"])
+    parts = sorted((tmp_path / "out").glob("p*/part"))
+    assert len(parts) > 3 and all(part.stat().st_size == 4000 for part in parts[:-1])
+    for number, part in enumerate(parts):  # as they may lie on the far side
+        part.rename(tmp_path / "out" / f"{number:02d}")
+    dest = tmp_path / "dest"
+    offline.unpack(tmp_path / "out", dest, [tmp_path / "cuda"])
+    site = dest / "kit/lib/python3.12/site-packages"
+    assert (site / "one.py").exists() and (site / "two.py").exists() and not list(dest.rglob("*.whl*"))[1:]
+    assert (site / "checkout.pth").read_text().strip() == str(offline.ROOT)
+    assert (dest / "cache/models/int8.onnx").read_bytes() == b"onnx" and list(
+        (dest / "cache/wheels").glob("nvidia_pytriton*")
+    )
+    assert not list(dest.rglob("large.py"))
+    said = subprocess.run(
+        ["sh", "-c", f". {dest}/env.sh; env; $ACCELKIT_PYTHON_TENSORRT"], capture_output=True, text=True
+    )
+    values = dict(line.split("=", 1) for line in said.stdout.splitlines() if "=" in line)
+    own = dest / "stacks/tensorrt8/site"
+    assert said.stdout.splitlines()[-1] == str(own)
+    assert values["ACCELKIT_PYTHON_TENSORRT"] == values["ACCELKIT_PYTHON_ONNXRUNTIME_TENSORRT"]
+    assert str(own / "nvidia/cublas/lib") in values["ACCELKIT_LIBS_TENSORRT"].split(":")
+    assert str(tmp_path / "cuda") in values["LD_LIBRARY_PATH"] and values["ACCELKIT_CACHE"] == str(dest / "cache")
+    assert values["PATH"].split(":")[0] == str(dest / "kit/bin")
+
+
+def test_a_large_wheel_loses_what_inference_does_not_need(offline, tmp_path, monkeypatch):
+    monkeypatch.setattr(offline, "MB", 10)
+    files = {"x/lib/libcudnn_cnn_infer.so.8": b"a" * 5000, "x/lib/libcudnn_cnn_train.so.8": b"b", "x/include/a.h": b"c"}
+    made = wheel(tmp_path / "x-1-py3-none-any.whl", files)
+    offline.slim(made)
+    assert zipfile.ZipFile(made).namelist() == ["x/lib/libcudnn_cnn_infer.so.8"]
+
+
+def test_an_interpreter_that_is_not_named_is_missed(offline, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["offline.py", "pack", "out", "--python", "3.12=/nowhere"])
+    with pytest.raises(SystemExit) as end:
+        offline.main()
+    assert end.value.code == 2 and "no --python for 3.10" in capsys.readouterr().err
