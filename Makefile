@@ -1,7 +1,9 @@
-# Everything starts here: `make tour`. PYTHON=python3.12 says which Python makes the environment, VENV=dir where.
+# Everything starts here: `make tour`. PYTHON=python3.12 says which Python makes the environment, VENV=dir where, and
+# HARDWARE=gpu that it is for an NVIDIA GPU; an environment remembers what it was made for.
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
+HARDWARE ?= $(shell cat $(VENV)/.hardware 2>/dev/null || echo cpu)
 export VENV PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test tour test lab lint bench-check clean
@@ -10,10 +12,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make the virtual environment, once; afterwards this takes no time and no network
-	@tools/setup cpu,trees,lessons
+	@tools/setup $(HARDWARE),trees,lessons
 
 setup-test:
-	@tools/setup cpu,trees,lessons,test
+	@tools/setup $(HARDWARE),trees,lessons,test
 
 tour: setup ## run every lesson, compare the paths, write build/report/index.html
 	@$(BIN)/accelkit tour

@@ -297,7 +297,8 @@ def where(version: str | None) -> dict[str, Any]:
         own = interpreters.name(path.NAME, path.BACKEND)
         if interpreters.named(own):
             found = interpreters.packages(own)
-            used |= {f"{name} of {own}": found[name] for name in machine.RUNTIMES if name in found}
+            shared = {"numpy", "protobuf", "tritonclient"}
+            used |= {f"{name} of {own}": found[name] for name in machine.RUNTIMES if name in set(found) - shared}
     return {
         "machine": {"line": here.line(), "best_isa": here.best_isa(), **facts},
         "gpus": len(here.gpus),

@@ -57,6 +57,22 @@ def test_first_run_installs_with_the_constraints_and_the_second_does_nothing(che
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "") and calls(checkout) == 2
 
 
+def test_an_environment_for_a_gpu_has_pins_of_its_own_and_remembers_what_it_is(checkout):
+    minor = f"{sys.version_info.major}{sys.version_info.minor}"
+
+    def make(*words: str):
+        given = ["make", "setup", "PYTHON=bin/mypython", *words]
+        return subprocess.run(given, cwd=checkout, capture_output=True, text=True)
+
+    assert make("HARDWARE=gpu").returncode == 0
+    lines = (checkout / "calls").read_text().splitlines()
+    assert f"--constraint constraints/gpu-py{minor}.txt" in lines[1] and ".[gpu,trees,lessons]" in lines[1]
+    assert make().returncode == 0 and calls(checkout) == 2, "the next call is for the GPU too"
+    wrong = make("HARDWARE=cpu")
+    assert wrong.returncode == 2 and "error: .venv is made for gpu, not for cpu: delete it" in wrong.stderr
+    assert calls(checkout) == 2
+
+
 def test_a_larger_set_holds_the_smaller_and_not_the_other_way_round(checkout):
     run_setup(checkout)
     assert run_setup(checkout, "cpu,trees,lessons,test").returncode == 0 and calls(checkout) == 4

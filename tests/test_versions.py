@@ -45,6 +45,16 @@ def test_constraints_hold_the_versions_of_the_file_and_pin_exactly(path):
     assert not [name for name in pinned if name.startswith("nvidia-") and name != "nvidia-ml-py"]
 
 
+@pytest.mark.parametrize("minor", versions.get("python.minors"))
+def test_a_gpu_has_pins_of_its_own_for_every_python(minor):
+    pinned = pins(ROOT / f"constraints/gpu-py{minor.replace('.', '')}.txt")
+    known = {**versions.get("packages"), **versions.get("extras"), "torch": versions.get("extras.torch-gpu")}
+    wanted = [text for extra in ("gpu", "trees", "lessons", "test") for text in PROJECT["optional-dependencies"][extra]]
+    names = {entry.name for entry in map(Requirement, [*PROJECT["dependencies"], *wanted])} - {"tomli"}
+    assert {name: pinned[name] for name in names} == {name: known[name] for name in names}
+    assert "onnxruntime" not in pinned and not [version for version in pinned.values() if "+cpu" in version]
+
+
 @pytest.mark.parametrize("name", versions.get("stacks"))
 def test_a_stack_pins_what_the_file_says_and_all_below_it(name):
     stack, pinned = versions.get(f"stacks.{name}"), pins(ROOT / f"constraints/stack-{name}.txt")
