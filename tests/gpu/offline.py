@@ -139,9 +139,9 @@ def joined(parts: Path) -> Iterator[Path]:
 def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     """Put the parts together and write env.sh."""
     dest.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen(["cat", *joined(parts)], stdout=subprocess.PIPE) as cat:
-        with tarfile.open(fileobj=cat.stdout, mode="r|") as archive:
-            archive.extractall(dest, filter="fully_trusted")
+    cat = subprocess.Popen(["cat", *joined(parts)], stdout=subprocess.PIPE)
+    with cat, tarfile.open(fileobj=cat.stdout, mode="r|") as archive:
+        archive.extractall(dest, filter="fully_trusted")
     if cat.returncode:
         sys.exit(f"{parts}: the parts cannot be read")
     lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
