@@ -124,7 +124,9 @@ def _packages(machine: Machine) -> Check:
     pins = versions.get("packages")
     here = machine.runtimes
     wrong = [f"{name} {here[name]} (tested: {pin})" for name, pin in pins.items() if here.get(name, pin) != pin]
-    absent = [name for name in ("onnx", "onnxruntime", "tritonclient", "papermill") if not {name, f"{name}-gpu"} & set(here)]
+    absent = [
+        name for name in ("onnx", "onnxruntime", "tritonclient", "papermill") if not {name, f"{name}-gpu"} & set(here)
+    ]
     fix = "`make setup`, or pip install -c with the file of constraints/ for your Python"
     if absent:
         return Check("packages", "missing", f"not installed: {', '.join(absent)}", fix)

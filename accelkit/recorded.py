@@ -53,6 +53,18 @@ def read(folder: Path = FOLDER) -> dict[str, list[Result]]:
     return {file.stem: result.read(file) for file in sorted(folder.glob("*.json"))}
 
 
+def with_gpus(results: Sequence[Result], folder: Path = FOLDER) -> list[Result]:
+    """Return results and, behind them, what is on record of their model's GPU paths that are not here, under the same load."""
+    away = {(row.model, row.path) for row in results if row.status == "unavailable" and paths.get(row.path).GPU}
+    load = next(((row.speed["batch"], row.speed["concurrency"]) for row in results if row.speed), None)
+    found: dict[tuple[str, str, str], Result] = {}
+    for row in sorted((row for rows in read(folder).values() for row in rows), key=lambda row: row.where["date"]):
+        speed = row.speed or {}
+        if (row.model, row.path) in away and (speed.get("batch"), speed.get("concurrency")) == load:
+            found[row.model, row.variant, row.label] = row
+    return [*results, *found.values()]
+
+
 def nearest(machine: Machine, folder: Path = FOLDER) -> list[Result]:
     """Return what the CPU most like this one did: of the same architecture, with its instruction set or the next lesser.
 

@@ -213,7 +213,9 @@ def chart(rows: Sequence[tuple[str, float, float, float]], title: str, bars: boo
 
 
 def _takeaway(results: Sequence[Result]) -> str:
-    measured = [(result.label, found) for result in results if (found := result.versus)]
+    measured = [(result.label, found) for result in results if (found := result.versus) and not result.recorded]
+    if not measured and any(result.recorded for result in results):
+        return "Recorded on another machine, not measured in this run."
     faster = [(path, found) for path, found in measured if found["verdict"] == "faster"]
     if faster:
         path, found = max(faster, key=lambda row: row[1]["ratio"])

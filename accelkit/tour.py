@@ -9,7 +9,7 @@ from pathlib import Path
 
 def run(out: Path, echo: Callable[[str], object] = print) -> int:
     """Run the tour, writing under `out`; 0 when every lesson passed and no path failed, else 1."""
-    from accelkit import doctor, lessons, machine, models, report, toolchain
+    from accelkit import doctor, lessons, machine, models, recorded, report, toolchain
     from accelkit.budget import budget
     from accelkit.comparison import compare_all
     from accelkit.measure import result
@@ -26,11 +26,11 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
     served = [models.get(name) for name in models.names()]
     for model in served:
         echo(f"model: {model.name} {model.variant}, {model.onnx()}")
-        if "int8" in model.precisions and {"nncf", "onnx", "onnxruntime"} <= found.runtimes.keys():
+        if "int8" in model.precisions and {"nncf", "onnx"} <= found.runtimes.keys():
             # Before the lessons: the first build takes longer than one of them.
             echo(f"model: {model.name} {model.variant} in INT8, {quantize.int8_onnx(model)}")
     summary = lessons.run(lessons.names(), out=out / "tour")
-    results = compare_all(served, out=out / "compare")
+    results = recorded.with_gpus(compare_all(served, out=out / "compare"))
     result.write(out / "compare" / "results.json", results)
     page = report.html(results, summary, out / "report" / "index.html")
     echo("")

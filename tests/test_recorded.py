@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from accelkit import recorded
+from accelkit import recorded, report
 from accelkit.errors import MeasureError
 from accelkit.measure import result
 from tests.test_report import ABSENT, BASE, FAST
@@ -75,6 +75,27 @@ def test_what_a_gpu_did_and_what_the_cap_did_not_reach_is_not_offered(folder, ma
         "onnxruntime-cpu",
         "openvino int8",
     ]
+
+
+def test_gpu_paths_that_are_not_here_are_shown_as_recorded(folder, made_up):
+    assert recorded.with_gpus([BASE, ABSENT], folder) == [BASE, ABSENT]
+    where = {**BASE.where, "machine": {"line": "a GPU", "arch": "x86_64"}, "gpus": 1, "date": "2026-01-01"}
+    plan = dataclasses.replace(
+        FAST, path="tensorrt", variant="full", recorded=True, where=where,
+        precision={"requested": "fp16", "observed": "fp16"},
+    )  # fmt: skip
+    newer = dataclasses.replace(plan, where={**where, "date": "2026-02-01"})
+    other = dataclasses.replace(newer, speed={**plan.speed, "batch": 1})
+    for name, row in (("h200_new", newer), ("h200_old", plan), ("h200_other", other)):
+        result.write(folder / f"{name}.json", [row])
+    assert recorded.with_gpus([BASE, ABSENT], folder) == [BASE, ABSENT, newer]
+    here = dataclasses.replace(ABSENT, path="openvino")
+    assert recorded.with_gpus([BASE, here], folder) == [BASE, here], "its path is none of a GPU"
+    assert recorded.with_gpus([ABSENT], folder) == [ABSENT], "under no load"
+    shown = report.table(recorded.with_gpus([BASE, ABSENT], folder))
+    assert "measured, recorded" in shown and "recorded, not measured here: a GPU" in shown
+    page = report.html(recorded.with_gpus([BASE, ABSENT], folder), None, folder / "page.html").read_text()
+    assert "Recorded on another machine, not measured in this run." in page
 
 
 def test_without_a_record_nothing_is_promised(folder, made_up):
