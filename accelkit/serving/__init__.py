@@ -41,8 +41,9 @@ class Server(AbstractContextManager["Server"]):
     the gRPC address "host:port" of a server that runs; HTTP is expected one port below and metrics one above, as Triton counts,
     unless `http_port` and `metrics_port` say otherwise). Models are loaded explicitly: those named, else every directory of the
     repository. `options` are further arguments of tritonserver, `env` further variables of its environment, `profile` a
-    directory for the backends' profiles, `timeout` the seconds that the start may take, `interpreters` by backend the name that
-    its interpreter is looked up by (accelkit.interpreters). Ports that are not given are free ones.
+    directory for the backends' profiles, `timeout` the seconds that the start may take, with the engines that it builds, or a
+    request, `interpreters` by backend the name that its interpreter is looked up by (accelkit.interpreters). Ports that are not
+    given are free ones.
 
     Attributes once it runs: `http`, `grpc`, `metrics` ("host:port"), `version`, `command` (its command line, empty for a
     remote one), `log` (a file that goes with `stop`; None for a remote one), `pid` (of tritonserver or the engine's client).
@@ -62,7 +63,7 @@ class Server(AbstractContextManager["Server"]):
         env: Mapping[str, str] | None = None,
         verbose: int = 0,
         profile: Path | None = None,
-        timeout: float = 60,
+        timeout: float = 600,
         auto_complete: bool = True,
         http_port: int | None = None,
         grpc_port: int | None = None,
