@@ -211,6 +211,7 @@ def measure(
     results = comparison.compare_all(
         models, names, baseline=baseline, load=module.Load(**load), out=out, progress=not as_json
     )
+    result.write(out / "results.json", results)
     if record:
         recorded.keep(record, results, out)
     results = recorded.with_gpus(results)

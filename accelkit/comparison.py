@@ -16,7 +16,7 @@ from accelkit.budget import Budget, budget
 from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
 from accelkit.measure.bench import Candidate, Load
-from accelkit.measure.result import CONTROL, INSIDE, Result, write_raw
+from accelkit.measure.result import CONTROL, IN_PROCESS, Result, write_raw
 from accelkit.models import MODELS, batches, named
 from accelkit.models.files import digest
 from accelkit.serving import Server
@@ -62,7 +62,7 @@ def compare(
     out: Path = Path("build/compare"),
     progress: bool = True,
     limits: Budget | None = None,
-    inside: Mapping[str, Callable[[], bench.Run]] | None = None,
+    in_process: Mapping[str, Callable[[], bench.Run]] | None = None,
 ) -> list[Result]:
     """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
@@ -70,7 +70,7 @@ def compare(
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
     server, and beside it one for each path that has an interpreter of its own; the order rotates, the baseline comes twice
     a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to
-    `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json. `inside` measures the rows of these labels
+    `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json. `in_process` measures the rows of these labels
     without a server, in the same run.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
@@ -91,16 +91,12 @@ def compare(
                 _prepare(entry, model, store, Path(folder, "profile", entry.name), load)
         if live := _live(entries):
             with ExitStack() as stack:
-                servers = {
-                    key: stack.enter_context(Server(store, models=[entry.served for entry in own], **options))
-                    for key, (own, options) in _shares(live).items()
-                }
-                version = next(iter(servers.values())).version
-                at = {entry.name: servers[_interpreter(entry)] for entry in live}
+                at = _serve(live, store, stack)
+                version = at[live[0].name].version
                 for entry in live:
                     with _guarded(entry):
                         _prove(at[entry.name], model, entry, load, limits, say)
-                runs = _measure(at, model, entries, load, out, limits, say, inside or {})
+                runs = _measure(at, model, entries, load, out, limits, say, in_process or {})
             if runs:
                 raw = out / f"raw-{model.name}.json.gz"
                 _conclude(entries, runs, load, raw.name)
@@ -139,20 +135,16 @@ def _live(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.status == "measured"]
 
 
-def _interpreter(entry: Entry) -> str:
-    """The name of the interpreter that only this path has; empty for the path of a server that others share."""
-    found = interpreters.name(entry.path.NAME, entry.path.BACKEND)
-    return "" if found == entry.path.BACKEND else found
-
-
-def _shares(entries: Iterable[Entry]) -> dict[str, tuple[list[Entry], dict[str, Any]]]:
-    """What each server serves, and the options of Server that say in which interpreter."""
-    found: dict[str, tuple[list[Entry], dict[str, Any]]] = {}
+def _serve(entries: Sequence[Entry], store: Path, stack: ExitStack) -> dict[str, Server]:
+    """A server for each path, by its row's name: one for all, and one for those of each interpreter that only some have."""
+    groups: dict[tuple[tuple[str, str], ...], list[Entry]] = {}
     for entry in entries:
-        key = _interpreter(entry)
-        own, _ = found.setdefault(key, ([], {"interpreters": {entry.path.BACKEND: key}} if key else {}))
-        own.append(entry)
-    return found
+        groups.setdefault(tuple(interpreters.own(entry.path).items()), []).append(entry)
+    at: dict[str, Server] = {}
+    for own, group in groups.items():
+        server = Server(store, models=[entry.served for entry in group], interpreters=dict(own))
+        at |= dict.fromkeys([entry.name for entry in group], stack.enter_context(server))
+    return at
 
 
 @contextmanager
@@ -173,8 +165,7 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
     placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = next(batches(model, model.samples("test", 4).inputs, min(4, load.batch)))
-    options = _shares([entry])[_interpreter(entry)][1]
-    with Server(store, models=[entry.served], profile=profile, **options) as server:
+    with Server(store, models=[entry.served], profile=profile, interpreters=interpreters.own(path)) as server:
         for _ in range(PROFILED):
             server.infer(entry.served, named(model.inputs, inputs))
     try:
@@ -193,7 +184,7 @@ def _measure(
     out: Path,
     limits: Budget,
     say: Callable[[str], object],
-    inside: Mapping[str, Callable[[], bench.Run]],
+    in_process: Mapping[str, Callable[[], bench.Run]],
 ) -> dict[str, list[bench.Run]]:
     """The interleaved runs of the paths that are proven; none without the baseline, which is the first entry."""
     able, base = _live(entries), entries[0]
@@ -205,8 +196,10 @@ def _measure(
         measures = {entry.name: bench.served(at[entry.name], entry.served, load, data, entry.seconds) for entry in able}
         candidates = [Candidate(name, measure) for name, measure in measures.items()]
         candidates.insert(1, Candidate(again, measures[base.name]))
-        candidates += [Candidate(f"{name} {INSIDE}", inside[name]) for name in measures if name in inside]
+        candidates += [Candidate(f"{name} {IN_PROCESS}", in_process[name]) for name in measures if name in in_process]
         runs = bench.interleave(candidates, limits.repeats, say, broken)
+        for name, reason in broken.items():
+            say(f"{name}: {reason}")
         for entry in able:
             entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
             if entry.name in broken:
@@ -239,7 +232,7 @@ def _conclude(entries: list[Entry], runs: dict[str, list[bench.Run]], load: Load
     again = f"{base} {CONTROL}"
     for entry in _live(entries):
         verdict = compared.versus(base, rates[base], rates[again], rates[again if entry is entries[0] else entry.name])
-        own = runs.get(f"{entry.name} {INSIDE}")
+        own = runs.get(f"{entry.name} {IN_PROCESS}")
         entry.parts |= {"speed": compared.speed(runs[entry.name], load, own), "versus": verdict.as_dict()}
         entry.provenance["raw"] = raw
 
@@ -293,12 +286,14 @@ def where(version: str | None) -> dict[str, Any]:
     facts = {key: value for key, value in here.as_dict().items() if key != "runtimes"}
     analyzer = toolchain.analyzer(here)["version"]
     used = {name: here.runtimes[name] for name in machine.RUNTIMES if name in here.runtimes}
+    shared = {"numpy", "protobuf", "tritonclient"}
     for path in map(paths.get, paths.names()):
         own = interpreters.name(path.NAME, path.BACKEND)
-        if interpreters.named(own):
-            found = interpreters.packages(own)
-            shared = {"numpy", "protobuf", "tritonclient"}
-            used |= {f"{name} of {own}": found[name] for name in machine.RUNTIMES if name in set(found) - shared}
+        with suppress(ConfigError):  # an interpreter that cannot be asked has run nothing
+            found = interpreters.packages(own) if interpreters.named(own) else {}
+            used |= {
+                f"{name} of {own}": found[name] for name in machine.RUNTIMES if name in found and name not in shared
+            }
     return {
         "machine": {"line": here.line(), "best_isa": here.best_isa(), **facts},
         "gpus": len(here.gpus),

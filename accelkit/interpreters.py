@@ -15,8 +15,12 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelkit.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from accelkit.paths import Path as Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 _ASK = """
@@ -73,7 +77,13 @@ def named(backend: str) -> str | None:
 
 def name(path: str, backend: str) -> str:
     """Return the name that the interpreter of a path is looked up by: the path's, where it has its own, or the backend's."""
-    return path if named(path) else backend
+    return path if any(os.environ.get(variable(path, of)) for of in ("PYTHON", "LIBS")) else backend
+
+
+def own(path: Recipe) -> dict[str, str]:
+    """Return the interpreter that a path does not share, by its backend, as Server takes it; empty where it shares."""
+    found = name(path.NAME, path.BACKEND)
+    return {} if found == path.BACKEND else {path.BACKEND: found}
 
 
 def foreign(backend: str) -> Interpreter | None:
@@ -125,7 +135,7 @@ def packages(backend: str) -> dict[str, str]:
     return machine.runtimes() if executable is None else dict(_asked(variable(backend), executable)["packages"])
 
 
-def start(backend: str) -> tuple[str, dict[str, str]]:
+def launcher(backend: str) -> tuple[str, dict[str, str]]:
     """Return the executable that a backend's interpreter is started by, and its environment; ConfigError as foreign does."""
     executable = python(backend)
     env = _environment() if named(backend) else dict(os.environ)
@@ -138,7 +148,7 @@ def run(backend: str, module: str, arguments: list[str]) -> str:
 
     ModelError with the last line of its standard error when it fails.
     """
-    executable, env = start(backend)
+    executable, env = launcher(backend)
     command = [executable, "-c", _RUN, str(ROOT), module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
     if done.returncode:

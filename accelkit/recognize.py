@@ -21,7 +21,7 @@ def recognize(
     unless `http_port` says otherwise), whose model must bear the name that the path's config gives it. Raises
     ModelError for a file that is no picture, ServerError and RequestError from serving.
     """
-    from accelkit import models, paths
+    from accelkit import interpreters, models, paths
     from accelkit.serving import Server
 
     model = models.get("text_recognition", variant)
@@ -32,7 +32,8 @@ def recognize(
         if url is None:
             paths.place(path, model, Path(folder), precision)
         mode = "remote" if url else "embedded"
-        with Server(Path(folder), mode=mode, url=url, models=[name], http_port=http_port) as server:
+        own = interpreters.own(path)
+        with Server(Path(folder), mode=mode, url=url, models=[name], http_port=http_port, interpreters=own) as server:
             batch = max(1, int(server.config(name)["max_batch_size"]))
             words: list[str] = []
             for start in range(0, len(inputs), batch):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from accelkit import paths
 from accelkit.errors import MeasureError
@@ -55,12 +56,15 @@ def read(folder: Path = FOLDER) -> dict[str, list[Result]]:
 
 def with_gpus(results: Sequence[Result], folder: Path = FOLDER) -> list[Result]:
     """Return results and, behind them, what is on record of their model's GPU paths that are not here, under the same load."""
+
+    def load(row: Result) -> tuple[Any, ...]:
+        return tuple((row.speed or {}).get(key) for key in ("batch", "concurrency", "protocol"))
+
     away = {(row.model, row.path) for row in results if row.status == "unavailable" and paths.get(row.path).GPU}
-    load = next(((row.speed["batch"], row.speed["concurrency"]) for row in results if row.speed), None)
+    wanted = next((load(row) for row in results if row.speed), None)
     found: dict[tuple[str, str, str], Result] = {}
     for row in sorted((row for rows in read(folder).values() for row in rows), key=lambda row: row.where["date"]):
-        speed = row.speed or {}
-        if (row.model, row.path) in away and (speed.get("batch"), speed.get("concurrency")) == load:
+        if (row.model, row.path) in away and load(row) == wanted:
             found[row.model, row.variant, row.label] = row
     return [*results, *found.values()]
 

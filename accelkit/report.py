@@ -64,7 +64,8 @@ def _versus(result: Result) -> str:
     if found["path"] == result.label:
         return f"is the baseline, A/A {found['ratio']:.2f}x"
     low, high = found["interval"]
-    return f"{found['verdict']} {found['ratio']:.2f}x [{low:.2f}-{high:.2f}]"
+    than = f" than {found['path']} there" if result.recorded else ""
+    return f"{found['verdict']}{than} {found['ratio']:.2f}x [{low:.2f}-{high:.2f}]"
 
 
 def cells(result: Result) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ def notes(results: Sequence[Result]) -> list[str]:
     for result in results:
         name = f"{result.model} {result.label}" if several else result.label
         versus, speed = result.versus or {}, result.speed or {}
-        if versus.get("path") == result.label:
+        if versus.get("path") == result.label and not result.recorded:
             whose = f"noise of {result.model}" if several else "noise"
             share = f"{100 * versus['noise']:.1f} %"
             noise = f"{whose}: the baseline differs from itself by up to {share}; less is no difference"
@@ -230,7 +231,8 @@ def _takeaway(results: Sequence[Result]) -> str:
 
 def _charts(results: Sequence[Result]) -> dict[str, Any]:
     """Return the two plots of one model's measured rows, and the rows for the tables beside them."""
-    speeds = [(result.label, result.speed) for result in results if result.speed]
+    marked = {True: " (recorded)", False: ""}
+    speeds = [(result.label + marked[result.recorded], result.speed) for result in results if result.speed]
     rates = [(path, speed["throughput"], *speed["interval"]) for path, speed in speeds]
     delays = [(path, speed["p50_ms"], speed["p50_ms"], speed["p99_ms"]) for path, speed in speeds]
     return {

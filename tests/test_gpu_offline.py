@@ -1,6 +1,5 @@
 """tests/gpu/offline.py: parts come together again, wheels lose what is not used, an environment is written."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,16 +9,7 @@ from pathlib import Path
 import pytest
 
 from accelkit import versions
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    file = Path(__file__).parent / "gpu" / "offline.py"
-    spec = importlib.util.spec_from_file_location("gpu_offline", file)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu_offline", module)
-    spec.loader.exec_module(module)
-    return module
+from tests.gpu import offline
 
 
 def wheel(path: Path, files: dict[str, bytes]) -> Path:
@@ -49,8 +39,8 @@ def prefix(tmp_path):
     return made
 
 
-def test_what_is_packed_here_is_an_environment_there(offline, prefix, tmp_path, monkeypatch):
-    def download(arguments, minor, folder):
+def test_what_is_packed_here_is_an_environment_there(prefix, tmp_path, monkeypatch):
+    def download(arguments, minor, folder, glibc=0):
         if "--requirement" in arguments:
             wheel(folder / "one-1-py3-none-any.whl", {"one.py": b"x = 1", "one-1.data/purelib/two.py": b"y = 2"})
             wheel(folder / "nvidia_cublas-1-py3-none-any.whl", {"nvidia/cublas/lib/libcublas.so.12": b"so"})
@@ -88,7 +78,7 @@ def test_what_is_packed_here_is_an_environment_there(offline, prefix, tmp_path, 
     assert values["PATH"].split(":")[0] == str(dest / "kit/bin")
 
 
-def test_a_large_wheel_loses_what_inference_does_not_need(offline, tmp_path, monkeypatch):
+def test_a_large_wheel_loses_what_inference_does_not_need(tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "MB", 10)
     files = {"x/lib/libcudnn_cnn_infer.so.8": b"a" * 5000, "x/lib/libcudnn_cnn_train.so.8": b"b", "x/include/a.h": b"c"}
     made = wheel(tmp_path / "x-1-py3-none-any.whl", files)
@@ -96,7 +86,16 @@ def test_a_large_wheel_loses_what_inference_does_not_need(offline, tmp_path, mon
     assert zipfile.ZipFile(made).namelist() == ["x/lib/libcudnn_cnn_infer.so.8"]
 
 
-def test_an_interpreter_that_is_not_named_is_missed(offline, monkeypatch, capsys):
+def test_a_folder_with_something_else_is_kept_and_one_without_parts_is_missed(tmp_path, monkeypatch):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="holds other things than parts"):
+        offline.pack(tmp_path, 44, {}, [])
+    assert (tmp_path / "mine.txt").exists()
+    with pytest.raises(SystemExit, match="no parts are there"):
+        offline.unpack(tmp_path / "none", tmp_path / "dest", [])
+
+
+def test_an_interpreter_that_is_not_named_is_missed(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["offline.py", "pack", "out", "--python", "3.12=/nowhere"])
     with pytest.raises(SystemExit) as end:
         offline.main()

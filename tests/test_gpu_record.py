@@ -1,29 +1,20 @@
 """tests/gpu/record.py, on a path that is here: a step is measured once, and again when its code is another."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
 from accelkit import comparison, models, recorded, report
 from accelkit.measure import result
 from accelkit.measure.bench import Load
-
-FILE = Path(__file__).parent / "gpu" / "record.py"
+from tests.gpu import record as module
 
 
 @pytest.fixture
 def record(monkeypatch):
-    spec = importlib.util.spec_from_file_location("gpu_record", FILE)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu_record", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(
-        module,
-        "STEPS",
-        {"batch2": module.Step(Load(2, 1), 2, ("onnxruntime-cpu",)), "batch1": module.Step(Load(1, 1), 2)},
-    )
+    with_own = module.Step(Load(2, 1), 2, ("onnxruntime-cpu",))
+    monkeypatch.setattr(module, "STEPS", {"batch2": with_own, "batch1": module.Step(Load(1, 1), 2)})
+    monkeypatch.setattr(module, "SAMPLES", 64)
     return module
 
 

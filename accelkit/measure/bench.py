@@ -189,15 +189,21 @@ def timed(infer: Callable[[Any], object], model: Model, batch: int, seconds: flo
         raise MeasureError(f"a batch of {batch} is more than the samples of model {model.name}")
 
     def measure() -> Run:
-        requests: list[dict[str, Any]] = []
+        calls: list[tuple[int, int]] = []
         end = time.time_ns() + int(seconds * 1e9)
         while (started := time.time_ns()) < end:
-            infer(parts[len(requests) % len(parts)])
-            requests.append({"timestamp": started, "response_timestamps": [time.time_ns()]})
-        experiment = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
-        return rows({"experiments": [experiment], "service_kind": "in-process"}, batch)[0]
+            infer(parts[len(calls) % len(parts)])
+            calls.append((started, time.time_ns()))
+        return of_calls(calls, batch)
 
     return measure
+
+
+def of_calls(calls: Sequence[tuple[int, int]], batch: int) -> Run:
+    """Return the Run of calls one after another, each (start, end) in nanoseconds, of `batch` rows."""
+    requests = [{"timestamp": start, "response_timestamps": [end]} for start, end in calls]
+    experiment = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
+    return rows({"experiments": [experiment], "service_kind": "in-process"}, batch)[0]
 
 
 def interleave(

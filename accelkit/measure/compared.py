@@ -58,11 +58,11 @@ def versus(name: str, baseline: Sequence[float], control: Sequence[float], other
     return Versus(name, median(ratios), (low, high), noise, verdict)
 
 
-def speed(runs: Sequence[Run], load: Load, inside: Sequence[Run] | None = None) -> dict[str, Any]:
+def speed(runs: Sequence[Run], load: Load, in_process: Sequence[Run] | None = None) -> dict[str, Any]:
     """Return the speed part of a Result: medians over the repeats, and the largest residual of Little's law.
 
-    `inside` are the runs of the same repeats without a server: with them, `in_process` holds their throughput and what share of
-    it is served, with its interval.
+    `in_process` are the runs of the same repeats without a server; that part then holds their throughput and what share of it is
+    served, with its interval.
     """
     middle = {key: round(median(getattr(run, key) for run in runs), 3) for key in ("p50_ms", "p95_ms", "p99_ms")}
     throughputs = [run.throughput for run in runs]
@@ -74,14 +74,14 @@ def speed(runs: Sequence[Run], load: Load, inside: Sequence[Run] | None = None) 
         **middle,
         "repeats": len(runs),
         "littles_law_residual": round(worst, 4) + 0.0,
-        **({"in_process": _share(runs, inside)} if inside else {}),
+        **({"in_process": _share(runs, in_process)} if in_process else {}),
     }
 
 
-def _share(runs: Sequence[Run], inside: Sequence[Run]) -> dict[str, Any]:
-    ratios = [mine.throughput / own.throughput for mine, own in zip(runs, inside, strict=True)]
+def _share(runs: Sequence[Run], own: Sequence[Run]) -> dict[str, Any]:
+    ratios = [mine.throughput / one.throughput for mine, one in zip(runs, own, strict=True)]
     return {
-        "throughput": round(median(run.throughput for run in inside), 2),
+        "throughput": round(median(run.throughput for run in own), 2),
         "share": round(median(ratios), 4),
         "interval": [round(value, 4) for value in interval(ratios)],
     }

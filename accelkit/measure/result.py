@@ -24,7 +24,7 @@ PARTS = {
 """What each part holds, if there is one."""
 CONTROL = "again"
 """Suffix of the baseline's second run in the raw file."""
-INSIDE = "in process"
+IN_PROCESS = "in process"
 """Suffix of a row's runs without a server in the raw file."""
 
 
@@ -124,4 +124,4 @@ def recompute(result: Result, raw: Path) -> tuple[dict[str, Any], dict[str, Any]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise MeasureError(f"{raw}: does not hold the raw exports of {result.label}: {error!r}") from None
     rates = [[run.throughput for run in part] for part in parts]
-    return compared.speed(mine, load, made.get(f"{result.label} {INSIDE}")), compared.versus(base, *rates).as_dict()
+    return compared.speed(mine, load, made.get(f"{result.label} {IN_PROCESS}")), compared.versus(base, *rates).as_dict()

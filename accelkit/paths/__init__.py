@@ -168,8 +168,8 @@ def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[s
     few = "threads" in takes and machine.usable_cores < machine.physical_cores
     room = {"batch": batch} if "batch" in takes else {"max_batch_size": batch} if 0 < largest < batch else {}
     # TensorRT 8 takes FP16 from the file only when told so.
-    there = interpreters.packages(interpreters.name(path.NAME, path.BACKEND))
-    weak = "weak_typing" in takes and there.get("tensorrt", "").startswith("8.")
+    own = interpreters.name(path.NAME, path.BACKEND)
+    weak = "weak_typing" in takes and interpreters.packages(own).get("tensorrt", "").startswith("8.")
     return room | ({"threads": machine.usable_cores} if few else {}) | ({"weak_typing": True} if weak else {})
 
 

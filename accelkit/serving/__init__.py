@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit.errors import ConfigError, ServerError
-from accelkit.serving.client import Client, reason
+from accelkit.serving.client import STARVED, Client, reason
 from accelkit.serving.launch import Spec, poll_failure
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from accelkit.serving.supervised import Supervised
 
 __all__ = ["Server"]
-_STARVED = "is not healthy"
-"""What the Python backend says of a process that showed no sign of life for a second, be it dead or the machine busy."""
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
@@ -102,8 +100,7 @@ class Server(AbstractContextManager["Server"]):
             self.version = self._client.get("/v2")["version"]
             for model in spec.models or []:
                 if not self._client.ready(model):
-                    said = self._client.index().get(model, ("", ""))[1]
-                    self.load(model) if _STARVED in said else self._refuse(model, said)
+                    self._refuse(model, self._client.index().get(model, ("", ""))[1])
         except BaseException:
             self.stop()
             raise
@@ -151,9 +148,9 @@ class Server(AbstractContextManager["Server"]):
     def load(self, model: str) -> None:
         """Load the model, or load it again after its files changed; ServerError with the server's reason."""
         client, before = self._talk(), len(self.log_tail(sys.maxsize))
-        address, patience = f"/v2/repository/models/{model}/load", max(self._spec.timeout, 600)
+        address, patience = f"/v2/repository/models/{model}/load", self._spec.timeout
         status, body = client.http("POST", address, {}, patience)
-        if _STARVED in body.get("error", ""):  # a dead process dies again, a busy machine gets another second
+        if STARVED in body.get("error", ""):  # a dead process dies again, a busy machine gets another second
             status, body = client.http("POST", address, {}, patience)
         if status != 200:
             self._refuse(model, body.get("error", ""), before)

@@ -27,6 +27,12 @@ _NOISE = (
 _STACK = re.compile(r"\s*\n\s*At:\s.*", re.DOTALL)
 
 
+STARVED = "is not healthy"
+"""What the Python backend says of a process that showed no sign of life for a second, be it dead or the machine busy."""
+PATIENCE_S = 60
+"""For an answer that needs no work; loads and inferences, for which engines may be built, get what the server was given."""
+
+
 def reason(text: str) -> str:
     """The one line in a message of Triton that says what was wrong, without its prefixes and Python stacks."""
     text = _STACK.sub("", text.strip())
@@ -45,7 +51,7 @@ class Client:
     def http(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> tuple[int, Any]:
         """Status and decoded body of one HTTP request; ServerError when nobody answers."""
         host, _, port = self._http.rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=timeout or self._timeout)
+        connection = http.client.HTTPConnection(host, int(port), timeout=timeout or min(self._timeout, PATIENCE_S))
         try:
             connection.request(method, urllib.parse.quote(path), json.dumps(body) if body is not None else None)
             answer = connection.getresponse()
@@ -116,7 +122,7 @@ class Client:
             answer = stub.infer(model, tensors, outputs=wanted, client_timeout=self._timeout)
         except module.utils.InferenceServerException as error:
             why = reason(error.message() or str(error))
-            if "is not healthy" in why:
+            if STARVED in why:
                 text = f"model '{model}': its process has died and is not replaced ({why}): start the server again"
                 raise ServerError(text, self._tail()) from None
             if str(error.status()) in ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED") and not self.ready():

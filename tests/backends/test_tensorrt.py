@@ -19,6 +19,7 @@ from accelkit.backends import host
 from accelkit.backends.key import ERAS, Refused
 from accelkit.backends.tensorrt import keys
 from accelkit.engine import api
+from tests.gpu import inprocess
 
 DIRECTORY = Path(keys.__file__).parent
 PROFILES = [{"x": [[1, 4], [16, 4], [64, 4]]}, {"x": [[1, 4], [64, 4], [64, 4]]}]
@@ -561,9 +562,6 @@ def test_an_instance_is_measured_without_a_server(trt, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", None)
     monkeypatch.delitem(sys.modules, "accelkit.backends.tensorrt.model", raising=False)
     place(tmp_path, trt, {})
-    spec = importlib.util.spec_from_file_location("inprocess", DIRECTORY.parents[2] / "tests/gpu/inprocess.py")
-    inprocess = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(inprocess)
     infer = inprocess.tensorrt({"repository": str(tmp_path), "model": "m", "config": config()})
     for count in (16, 3):
         np.testing.assert_array_equal(infer({"x": rows(count)})["y"], 2 * rows(count) + 1)

@@ -1,6 +1,6 @@
 """Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
 
-    python tests/gpu/offline.py pack OUT --python 3.12=PREFIX --python 3.10=PREFIX [--part-mb 60] [FILE...]
+    python tests/gpu/offline.py pack OUT --python 3.12=PREFIX --python 3.10=PREFIX [--part-mb 44] [FILE...]
     python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...]
 
 `pack` takes the wheels that constraints/stack-*.txt pin, the server and perf_analyzer, interpreters built with --enable-shared
@@ -21,16 +21,16 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "constraints")]
+
+from resolve import GLIBC, platforms  # noqa: E402
 
 from accelkit import versions  # noqa: E402
 
-PLATFORMS = [f"manylinux{old}_x86_64" for old in (1, 2010, 2014)] + [f"manylinux_2_{n}_x86_64" for n in range(5, 40)]
 MB = 10**6
 UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
 """Files of wheels that inference does not need and that are large."""
@@ -46,19 +46,11 @@ PYTHON_UNUSED = (
 )
 
 
-def download(arguments: list[str], minor: str, folder: Path) -> None:
-    """Download wheels for another Python, without what is below them."""
-    there = [
-        "--only-binary",
-        ":all:",
-        "--python-version",
-        minor,
-        "--implementation",
-        "cp",
-        "--abi",
-        f"cp{minor.replace('.', '')}",
-    ]
-    there += ["--abi", "abi3", "--abi", "none", *(word for name in PLATFORMS for word in ("--platform", name))]
+def download(arguments: list[str], minor: str, folder: Path, glibc: int = GLIBC) -> None:
+    """Download wheels for another Python and glibc 2.N, without what is below them."""
+    there = ["--only-binary", ":all:", "--python-version", minor, "--implementation", "cp"]
+    there += [word for abi in (f"cp{minor.replace('.', '')}", "abi3", "none") for word in ("--abi", abi)]
+    there += [word for name in platforms(glibc) for word in ("--platform", name)]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     subprocess.run([*pip, *there, *arguments], check=True)
 
@@ -76,7 +68,9 @@ def slim(wheel: Path) -> None:
 
 
 def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path]) -> None:
-    """Write the parts; each is OUT/pNN/part."""
+    """Write the parts; each is OUT/pNNNN/part."""
+    if out.exists() and [path for path in out.iterdir() if not path.name.startswith("p")]:
+        sys.exit(f"{out}: holds other things than parts: name another folder")
     with tempfile.TemporaryDirectory(prefix="accelkit-pack-") as scratch:
         work = Path(scratch)
         for name, stack in versions.get("stacks").items():
@@ -90,7 +84,8 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path]) 
                     archive.add(prefix / part, part, filter=used)
         tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
         (work / "cache/models").mkdir(parents=True)
-        download([f"{tool['package']}=={tool['version']}" for tool in tools], "3.12", work / "cache/wheels")
+        newest = max(int(tool["glibc"].partition(".")[2]) for tool in tools)
+        download([f"{tool['package']}=={tool['version']}" for tool in tools], "3.12", work / "cache/wheels", newest)
         for file in cached:
             shutil.copy(file, work / "cache/models")
         shutil.rmtree(out, ignore_errors=True)
@@ -123,7 +118,7 @@ class Parts:
         while data:
             if not self.left:
                 self.__exit__()
-                folder = self.out / f"p{self.count:02d}"
+                folder = self.out / f"p{self.count:04d}"
                 folder.mkdir(parents=True)
                 self.stream, self.left, self.count = (folder / "part").open("wb"), self.size, self.count + 1
             now, data = data[: self.left], data[self.left :]
@@ -131,13 +126,15 @@ class Parts:
         return written
 
 
-def joined(parts: Path) -> Iterator[Path]:
-    """The parts in their order, whether they lie as pNN/part or as files named by their number."""
-    return iter(sorted([*parts.glob("p*/part"), *(file for file in parts.glob("*") if file.is_file())]))
+def joined(parts: Path) -> list[Path]:
+    """The parts in their order, whether they lie as pNNNN/part or as files named by their number."""
+    return sorted([*parts.glob("p*/part"), *(file for file in parts.glob("*") if file.is_file())])
 
 
 def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     """Put the parts together and write env.sh."""
+    if not joined(parts):
+        sys.exit(f"{parts}: no parts are there")
     dest.mkdir(parents=True, exist_ok=True)
     cat = subprocess.Popen(["cat", *joined(parts)], stdout=subprocess.PIPE)
     with cat, tarfile.open(fileobj=cat.stdout, mode="r|") as archive:
@@ -151,7 +148,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
             archive.extractall(python, filter="fully_trusted")
         wheels = sorted((dest / "stacks" / name).glob("*.whl"))
         if name == "kit":
-            lines += [f"export LD_LIBRARY_PATH={python / 'lib'}:$LD_LIBRARY_PATH"]
+            lines += [f"export LD_LIBRARY_PATH={python / 'lib'}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
             venv = dest / "kit"
             env = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}
             subprocess.run(
@@ -166,7 +163,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
             own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
             launcher = dest / "stacks" / name / "python"
             launcher.write_text(
-                f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}:$LD_LIBRARY_PATH\n"
+                f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
                 f'exec {python}/bin/python{stack["python"]} "$@"\n'
             )
             launcher.chmod(0o755)
@@ -178,7 +175,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
                 ]
     found = [folder for base in libs for folder in sorted({file.parent for file in base.rglob("lib*.so.*")})]
     if found:
-        lines += [f"export LD_LIBRARY_PATH={':'.join(map(str, found))}:$LD_LIBRARY_PATH"]
+        lines += [f"export LD_LIBRARY_PATH={':'.join(map(str, found))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
     (dest / "env.sh").write_text("\n".join(lines) + "\n")
     print(f"now: . {dest / 'env.sh'}")
 
@@ -205,7 +202,7 @@ def main() -> None:
     there.add_argument("out", type=Path)
     there.add_argument("files", type=Path, nargs="*")
     there.add_argument("--python", action="append", default=[], metavar="MINOR=PREFIX")
-    there.add_argument("--part-mb", type=int, default=60)
+    there.add_argument("--part-mb", type=int, default=44)
     back = commands.add_parser("unpack")
     back.add_argument("parts", type=Path)
     back.add_argument("dest", type=Path)

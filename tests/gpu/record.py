@@ -24,14 +24,17 @@ from google.protobuf import json_format
 
 from accelkit import comparison, interpreters, machine, models, paths, recorded, repository
 from accelkit.budget import BUDGETS
+from accelkit.errors import MeasureError
 from accelkit.measure import bench, result
 from accelkit.measure.bench import Load
-from accelkit.models import batches, named
+from accelkit.models import files, named
 
 BASELINE = "onnxruntime-cuda:tf32"
 
 
 INPROCESS = Path(__file__).with_name("inprocess.py")
+SAMPLES = 4096
+"""Pictures of the test split by which each row's accuracy is judged: all of them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Step:
 
     load: Load
     repeats: int
-    inside: tuple[str, ...] = ()
+    in_process: tuple[str, ...] = ()
 
 
 STEPS = {
@@ -59,62 +62,62 @@ def on_gpu(model: models.Model) -> list[str]:
     return [f"{path.NAME}:{precision}" for path in able for _, precision in paths.chosen(path.NAME, model)]
 
 
-def done(file: Path, model: models.Model, specs: Iterable[str]) -> bool:
-    """Whether a record holds every spec, by the code of now and on this machine."""
+def done(file: Path, step: Step, model: models.Model, specs: Iterable[str]) -> bool:
+    """Whether a record holds every spec, by the code, configs and packages of now and on this machine."""
     if not file.exists():
         return False
     rows = {f"{row.path}:{row.precision['requested']}": row for row in result.read(file)}
-    line = machine.probe().line()
+    now = comparison.where(None)
     for spec in specs:
-        row, path = rows.get(spec), paths.one(spec, model)[0]
-        if not row or row.where["machine"]["line"] != line or row.provenance["code"] != comparison.code(path, model):
+        row, (path, precision) = rows.get(spec), paths.one(spec, model)
+        if not row or row.provenance["code"] != comparison.code(path, model):
+            return False
+        config = path.config(model, precision=precision, **_fitted(path, model, step))
+        if row.provenance["config"] != files.digest(repository.text(config).encode()):
+            return False
+        if [row.where[part] for part in ("machine", "versions")] != [now[part] for part in ("machine", "versions")]:
+            return False
+        if bool(row.speed.get("in_process")) != (path.NAME in step.in_process):
             return False
     return True
 
 
+def _fitted(path: paths.Path, model: models.Model, step: Step) -> dict[str, int]:
+    return paths.fitted(path, machine.probe(), step.load.batch, model.max_batch)
+
+
 @contextmanager
-def inside(
-    spec: str, model: models.Model, batch: int, seconds: float, folder: Path
+def in_process(
+    spec: str, model: models.Model, step: Step, seconds: float, folder: Path
 ) -> Iterator[Callable[[], bench.Run]]:
-    """What measures a path in a process of its backend's interpreter, without a server, while the context lasts."""
+    """What measures a path in a process of its interpreter, without a server, while the context lasts.
+
+    A process that does not open the model, or ends, is a MeasureError when it is to measure.
+    """
     path, precision = paths.one(spec, model)
-    fitted = paths.fitted(path, machine.probe(), batch, model.max_batch)
-    store = folder / spec.replace(":", "-")
-    placed = paths.place(path, model, store, precision, **fitted)
-    parts = [*batches(model, model.samples("test", 4 * batch).inputs, batch)]
+    store, batch = folder / spec.replace(":", "-"), step.load.batch
+    placed = paths.place(path, model, store, precision, **_fitted(path, model, step))
     feeds = {}
-    for tensor in model.inputs:
-        feeds[tensor.name] = str(store / f"{len(feeds)}.npy")
-        np.save(feeds[tensor.name], np.stack([named(model.inputs, part)[tensor.name] for part in parts]))
+    for name, array in named(model.inputs, model.samples("test", 4 * batch).inputs).items():
+        feeds[name] = str(store / f"{len(feeds)}.npy")
+        whole = len(array) // batch
+        np.save(feeds[name], array[: whole * batch].reshape(whole, batch, *array.shape[1:]))
     config = json_format.MessageToDict(repository.read(placed.directory), preserving_proto_field_name=True)
-    order = store / "order.json"
-    order.write_text(
-        json.dumps(
-            {
-                "backend": path.BACKEND,
-                "repository": str(store),
-                "model": placed.directory.name,
-                "config": config,
-                "feeds": feeds,
-            }
-        )
-    )
-    executable, env = interpreters.start(interpreters.name(path.NAME, path.BACKEND))
-    with subprocess.Popen(
-        [executable, str(INPROCESS), str(order)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
-    ) as child:
+    order = {"backend": path.BACKEND, "repository": str(store), "model": placed.directory.name}
+    (store / "order.json").write_text(json.dumps({**order, "config": config, "feeds": feeds}))
+    executable, env = interpreters.launcher(interpreters.name(path.NAME, path.BACKEND))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env, "text": True}
+    with subprocess.Popen([executable, str(INPROCESS), str(store / "order.json")], **pipes) as child:
+        child.stdout.readline()  # it is ready, or has ended
 
         def measure() -> bench.Run:
-            print(seconds, file=child.stdin, flush=True)
-            calls = json.loads(child.stdout.readline())
-            requests = [{"timestamp": start, "response_timestamps": [end]} for start, end in calls]
-            one = {"experiment": {"mode": "concurrency", "value": 1}, "requests": requests, "window_boundaries": []}
-            return bench.rows({"experiments": [one], "service_kind": "in-process"}, batch)[0]
+            try:
+                print(seconds, file=child.stdin, flush=True)
+                return bench.of_calls(json.loads(child.stdout.readline()), batch)
+            except (OSError, ValueError):
+                raise MeasureError(f"{spec} cannot be measured without a server: its process said why above") from None
 
-        if child.stdout.readline() != "ready\n":
-            sys.exit(f"{spec} cannot be measured without a server: its process said why above")
         yield measure
-        child.stdin.close()
 
 
 def record(
@@ -124,7 +127,7 @@ def record(
     made = []
     for step in steps:
         file = folder / f"{name}_{step}.json"
-        if not done(file, model, specs):
+        if not done(file, STEPS[step], model, specs):
             with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out:
                 rows = measured(STEPS[step], model, specs, baseline, Path(out))
                 recorded.keep(file.stem, rows, Path(out), folder)
@@ -136,16 +139,14 @@ def record(
 
 def measured(step: Step, model: models.Model, specs: Sequence[str], baseline: str, out: Path) -> list[result.Result]:
     """Return the rows of one step; the raw exports are in `out`."""
-    limits = replace(BUDGETS["quick"], repeats=step.repeats)
+    limits = replace(BUDGETS["quick"], repeats=step.repeats, samples=SAMPLES)
     with ExitStack() as stack:
-        beside = {
-            paths.label(*spec.split(":")): stack.enter_context(
-                inside(spec, model, step.load.batch, limits.window_s, out)
-            )
+        own = {
+            paths.label(*spec.split(":")): stack.enter_context(in_process(spec, model, step, limits.window_s, out))
             for spec in specs
-            if spec.split(":")[0] in step.inside
+            if spec.split(":")[0] in step.in_process
         }
-        given = {"baseline": baseline, "load": step.load, "out": out, "limits": limits, "inside": beside}
+        given = {"baseline": baseline, "load": step.load, "out": out, "limits": limits, "in_process": own}
         return comparison.compare(model, specs, **given)
 
 

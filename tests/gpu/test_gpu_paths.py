@@ -22,11 +22,10 @@ GPU = [(name, one) for name, one in GPU if not isinstance(paths.get(name), paths
 def test_it_is_right_and_runs_where_and_as_it_says(name, precision, model, tmp_path):
     path = paths.get(name)
     here(path, model)
-    own = interpreters.name(name, path.BACKEND)
     fitted = paths.fitted(path, machine.probe(), 16, model.max_batch)
     placed = paths.place(path, model, tmp_path / "models", precision, **fitted)
     served, profile = placed.directory.name, tmp_path / "profile"
-    with Server(tmp_path / "models", profile=profile, interpreters={path.BACKEND: own}) as server:
+    with Server(tmp_path / "models", profile=profile, interpreters=interpreters.own(path)) as server:
         infer = parity.served(server, served, model)
         rule = parity.held_to(precision, path.REDUCED)
         found = parity.check(model, infer, rule, 1024, 16)
