@@ -13,8 +13,22 @@ from accelkit.lessons import execution
 from accelkit.lessons.checking import check
 from accelkit.lessons.execution import OUT, keep, record, run
 from accelkit.lessons.form import format_all, lesson, metadata, names, outdated, read
+from accelkit.lessons.replaying import replay
 
-__all__ = ["check", "command", "exercise", "format_all", "keep", "listing", "names", "opening", "record", "run", "show"]
+__all__ = [
+    "check",
+    "command",
+    "exercise",
+    "format_all",
+    "keep",
+    "listing",
+    "names",
+    "opening",
+    "record",
+    "replay",
+    "run",
+    "show",
+]
 
 
 def opening(name: str) -> str:

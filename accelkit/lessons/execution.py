@@ -15,10 +15,10 @@ from typing import Any
 from unittest import mock
 
 from accelkit.errors import LessonError, MissingPackage
-from accelkit.lessons import form
+from accelkit.lessons import form, replaying
+from accelkit.lessons.form import OUT
 
 CELL_TIMEOUT_S = 300
-OUT = form.ROOT / "build" / "tour"
 
 
 def run(
@@ -43,7 +43,8 @@ def run(
 def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Execute one lesson and return its row of the summary; never raises for what the lesson does."""
     results = out / "results" / f"{path.stem}.json"
-    results.unlink(missing_ok=True)
+    for old in (results, replaying.measured(path.stem, out)):
+        old.unlink(missing_ok=True)
     started, kind, error = time.monotonic(), None, None
     try:
         execute(path, out / path.name, out, tick)
@@ -107,7 +108,8 @@ def keep(name: str, results: Sequence[Any]) -> Path:
 def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[str, Any]:
     """Execute a lesson and its solution and write them back with outputs, hash and last-verified stamp.
 
-    Raises LessonError when either fails; both then stay as they were.
+    What its cells measured on hardware that few have becomes their record. Raises LessonError when either fails; both then
+    stay as they were.
     """
     from accelkit import machine
 
@@ -122,6 +124,8 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
         row = one(path, Path(out))
         if row["outcome"] != "ok":
             raise LessonError(f"{path.name} is not recorded: {row['error']}")
+        cells = replaying.measured(path.stem, Path(out))
+        seen = json.loads(cells.read_text(encoding="utf-8")) if cells.exists() else None
         execute(answers, Path(out) / answers.name, Path(out))
     except BaseException:
         path.write_bytes(before)
@@ -137,6 +141,11 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     executed["metadata"]["accelkit"] = about
     form.write(path, form.canonical(executed))
     form.write(answers, form.canonical(form.read(Path(out) / answers.name)))
+    if seen is not None:
+        made = {"lesson": about["record"]["cells"], **seen}
+        form.write(
+            folder / replaying.FOLDER / f"{path.stem}.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+        )
     return row
 
 

@@ -13,6 +13,7 @@ from accelkit.models.files import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+OUT = ROOT / "build" / "tour"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 REQUIRED = "title objectives questions key_points minutes needs era model paths last_verified record".split()

@@ -1,0 +1,130 @@
+"""Cells that few machines can run: measured and kept where nothing is missing, else shown as recorded, else said to be absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from accelkit.lessons import execution, form, replay
+
+LESSON = "00_start_here"
+CELLS = form.record_hash(form.read(form.lesson(LESSON)))["cells"]
+WHERE = {
+    "date": "2026-01-02",
+    "machine": {"line": "a GPU of somebody"},
+    "versions": {"numpy": "0.1", "tensorrt": "0.2"},
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder of lessons, and one of a tour; returns the file of measured cells and that of the record."""
+    monkeypatch.setattr(form, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setenv("ACCELKIT_TOUR", str(tmp_path / "tour"))
+    return (
+        tmp_path / "tour/results" / f"{LESSON}.cells.json",
+        tmp_path / "notebooks/recorded/lessons" / f"{LESSON}.json",
+    )
+
+
+def put(file: Path, lesson: str = "", **cells: object) -> None:
+    """Write a record, of the lesson as it is unless told otherwise."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"lesson": lesson or CELLS, "where": WHERE, "cells": cells}))
+
+
+def never() -> None:
+    raise AssertionError("it was measured, though something is missing")
+
+
+def test_with_nothing_missing_a_cell_is_measured_and_kept(place, capsys):
+    made, _ = place
+    shown = replay(LESSON, None)
+    assert not made.exists()
+    assert shown("speed", lambda: {"rates": (1.5, 2)}) == {"rates": [1.5, 2]}, "as JSON brings it back"
+    assert shown("seconds", lambda: 3) == 3
+    kept = json.loads(made.read_text())
+    assert kept["cells"] == {"speed": {"rates": [1.5, 2]}, "seconds": 3}
+    assert {"date", "machine", "versions"} <= set(kept["where"]) and capsys.readouterr().out == ""
+
+
+def test_what_an_earlier_run_measured_does_not_stay(place):
+    made, _ = place
+    replay(LESSON, None)("speed", lambda: 1)
+    replay(LESSON, "needs a GPU")
+    assert not made.exists()
+
+
+def test_a_recorded_cell_is_shown_with_its_origin_and_not_kept(place, capsys):
+    made, record = place
+    put(record, speed=7, seconds=3)
+    shown = replay(LESSON, "needs a GPU")
+    assert shown("speed", never) == 7
+    said = "RECORDED 2026-01-02, on another machine: a GPU of somebody; numpy 0.1, tensorrt 0.2\n"
+    assert capsys.readouterr().out == said and not made.exists()
+    assert shown("seconds", never) == 3
+    assert capsys.readouterr().out == "RECORDED 2026-01-02, on another machine: the one named above\n"
+
+
+def test_a_record_of_other_cells_says_so(place, capsys):
+    put(place[1], lesson="before", speed=7)
+    assert replay(LESSON, "needs a GPU")("speed", never) == 7
+    assert ", record outdated: the lesson's cells changed since\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_cell_that_is_not_on_record_says_what_is_missing(place, capsys, recorded):
+    made, record = place
+    if recorded:
+        put(record, other=1)
+    assert replay(LESSON, "needs a GPU")("speed", never) is None
+    assert capsys.readouterr().out == "Not run here, and not on record yet: needs a GPU\n" and not made.exists()
+
+
+def test_a_cell_may_lack_something_of_its_own(place, capsys):
+    made, record = place
+    put(record, tool=5)
+    shown = replay(LESSON, None)
+    assert shown("tool", never, missing="needs trtexec") == 5
+    assert shown("other", never, missing="needs trtexec") is None
+    assert shown("speed", lambda: 1, missing=None) == 1
+    assert capsys.readouterr().out.endswith("Not run here, and not on record yet: needs trtexec\n")
+    assert json.loads(made.read_text())["cells"] == {"speed": 1}, "only what was measured"
+
+
+def test_what_the_lesson_lacks_comes_before_what_the_cell_lacks(place, capsys):
+    replay(LESSON, "needs a GPU")("tool", never, missing="needs trtexec")
+    assert capsys.readouterr().out == "Not run here, and not on record yet: needs a GPU\n"
+
+
+LIVE = """
+from pathlib import Path
+from accelkit import lessons
+from accelkit.lessons import form
+folder = Path({!r})
+form.lesson.__defaults__, form.NOTEBOOKS = (folder,), folder
+shown = lessons.replay('70_tiny', None if Path(folder, 'gpu').exists() else 'needs a GPU')
+found = shown('speed', lambda: [1, 2])
+"""
+
+
+def test_recording_makes_the_record_of_the_cells_and_no_other_run_changes_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("ACCELKIT_TOUR", raising=False)
+    tiny.lesson(tmp_path, [LIVE.format(str(tmp_path)) + tiny.CELLS[0], *tiny.CELLS[1:]])
+    record, gpu = tmp_path / "recorded/lessons/70_tiny.json", tmp_path / "gpu"
+    execution.record("70", tmp_path / "out", tmp_path)
+    assert not record.exists(), "nothing was measured"
+    gpu.touch()
+    execution.record("70", tmp_path / "out", tmp_path)
+    kept = json.loads(record.read_text())
+    assert kept["cells"] == {"speed": [1, 2]}
+    assert kept["lesson"] == form.metadata(form.read(tmp_path / "70_tiny.ipynb"))["record"]["cells"]
+    gpu.unlink()
+    put(record, speed="of another machine")
+    before = record.read_bytes()
+    execution.record("70", tmp_path / "out", tmp_path)
+    assert record.read_bytes() == before
+    assert "RECORDED 2026-01-02" in (tmp_path / "70_tiny.ipynb").read_text()
