@@ -46,6 +46,17 @@ RUNTIMES = (  # what a result depends on
 ).split()
 
 
+def usable(isa: Sequence[str], cap: str | None) -> tuple[str, ...]:
+    """Return the flags that a cap of oneDNN leaves to OpenVINO; all of them without one, or when it is none of CAPS."""
+    left = CAPS.get(cap or "")
+    return tuple(flag for flag in isa if left is None or flag in left)
+
+
+def bf16(isa: Sequence[str]) -> bool:
+    """Whether an x86 CPU multiplies BF16, in which OpenVINO then computes float models."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(isa))
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One NVIDIA GPU, as its driver reports it."""
@@ -82,8 +93,7 @@ class Machine:
 
     def usable_isa(self) -> tuple[str, ...]:
         """Return the flags that ONEDNN_MAX_CPU_ISA leaves to OpenVINO; all of them when it is not set, or is none of CAPS."""
-        left = CAPS.get(self.isa_cap or "")
-        return self.isa if left is None else tuple(flag for flag in self.isa if flag in left)
+        return usable(self.isa, self.isa_cap)
 
     def best_isa(self) -> str:
         """Return the name of the instruction set that INT8 arithmetic would use here."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from accelkit import paths
 from accelkit.errors import MeasureError
-from accelkit.machine import SETS, Machine
+from accelkit.machine import SETS, Machine, bf16, usable
 from accelkit.measure import result
 from accelkit.measure.result import Result
 
@@ -72,18 +72,20 @@ def with_gpus(results: Sequence[Result], folder: Path = FOLDER) -> list[Result]:
 def nearest(machine: Machine, folder: Path = FOLDER) -> list[Result]:
     """Return what the CPU most like this one did: of the same architecture, with its instruction set or the next lesser.
 
-    Of a run whose instruction set was capped for OpenVINO, what ONNX Runtime did in INT8 is left out: it reads no such cap.
+    Of two with the same set it is the one that computes in BF16, or does not, as this one does. Of a run whose instruction set
+    was capped for OpenVINO, what ONNX Runtime did in INT8 is left out: it reads no such cap.
     """
-    found: dict[int, list[Result]] = {}
+    found: dict[tuple[int, bool], list[Result]] = {}
     for rows in read(folder).values():
         about = rows[0].where["machine"]
         name, capped = about.get("best_isa"), about.get("isa_cap")
         beyond = (paths.BASELINE, "int8") if capped else None
         rows = [row for row in rows if (row.path, row.precision["requested"]) != beyond and not paths.get(row.path).GPU]
         if rows and about["arch"] == machine.arch and name in ORDER:
-            found.setdefault(ORDER.index(name), rows)
+            differs = bf16(usable(about.get("isa", ()), capped)) != bf16(machine.usable_isa())
+            found.setdefault((ORDER.index(name), differs), rows)
     best = machine.best_isa()
-    able = [place for place in found if best in ORDER and place >= ORDER.index(best)]
+    able = [place for place in found if best in ORDER and place[0] >= ORDER.index(best)]
     return found[min(able)] if able else []
 
 

@@ -60,6 +60,20 @@ def test_a_machine_is_offered_the_record_of_its_set_or_the_next_lesser(folder, m
     assert f"{ratio:.2f}" in said and ("most similar" in said) == (here.best_isa() not in ("AVX2", "AVX-512 VNNI"))
 
 
+def test_of_two_with_the_same_set_the_one_that_computes_as_this_one_is_offered(folder, made_up):
+    isa = (*ISA["AVX-512 VNNI"], "avx512_bf16")
+    there = made_up(isa=isa)
+    where = {
+        **BASE.where,
+        "machine": {"line": there.line(), "best_isa": there.best_isa(), **there.as_dict()},
+        "gpus": 0,
+    }
+    result.write(folder / "a_bf16.json", [dataclasses.replace(row, where=where) for row in (BASE, FAST)])
+    for mine, line in ((isa, there.line()), (ISA["AVX-512 VNNI"], made_up(isa=ISA["AVX-512 VNNI"]).line())):
+        assert {row.where["machine"]["isa"][-1] for row in recorded.nearest(made_up(isa=mine), folder)} == {mine[-1]}
+        assert line in recorded.expect(made_up(isa=mine), folder)[0]
+
+
 def test_what_a_gpu_did_and_what_the_cap_did_not_reach_is_not_offered(folder, made_up):
     here = made_up(isa=ISA["AVX-512 VNNI"], isa_cap="AVX512_CORE_VNNI")
     where = {**BASE.where, "machine": {"line": here.line(), "best_isa": here.best_isa(), **here.as_dict()}, "gpus": 1}
@@ -93,7 +107,11 @@ def test_gpu_paths_that_are_not_here_are_shown_as_recorded(folder, made_up):
     assert recorded.with_gpus([BASE, here], folder) == [BASE, here], "its path is none of a GPU"
     assert recorded.with_gpus([ABSENT], folder) == [ABSENT], "under no load"
     shown = report.table(recorded.with_gpus([BASE, ABSENT], folder))
-    assert "measured, recorded" in shown and "recorded, not measured here: a GPU" in shown
+    assert (
+        "than onnxruntime-cpu there" in shown
+        and "measured, recorded" in shown
+        and "recorded, not measured here: a GPU" in shown
+    )
     page = report.html(recorded.with_gpus([BASE, ABSENT], folder), None, folder / "page.html").read_text()
     assert "Recorded on another machine, not measured in this run." in page
 

@@ -24,8 +24,7 @@ def model():
 
 def ran_in(precision: str) -> str:
     """What this CPU computes a precision in: OpenVINO takes BF16 for fp32 where the CPU multiplies it."""
-    reduces = {"avx512_bf16", "amx_bf16"} & set(machine.probe().isa)
-    return parity.held_to(precision, PATH.REDUCED if reduces else None)
+    return parity.held_to(precision, PATH.REDUCED if machine.bf16(machine.probe().isa) else None)
 
 
 @pytest.fixture(scope="module")
