@@ -22,7 +22,7 @@ tour: setup ## run every lesson, compare the paths, write build/report/index.htm
 
 lab: setup ## open the lessons in JupyterLab
 	@mkdir -p $(VENV)/share/jupyter/lab/settings && cp docker/jupyter/overrides.json $(VENV)/share/jupyter/lab/settings/
-	@cd notebooks && "$(abspath $(BIN))/jupyter" lab
+	@cd notebooks && "$(abspath $(BIN))/jupyter" lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lint: setup-test ## check style, types, the form of the notebooks and the rendered files
 	@$(BIN)/ruff check .

@@ -204,9 +204,16 @@ def measure(
     **load: Any,
 ) -> None:
     """Compare the named paths of each model, keep the results and print the rows."""
-    from accelkit import comparison, recorded, report
+    from accelkit import comparison, machine, paths, recorded, report
     from accelkit.measure import bench as module
     from accelkit.measure import result
+
+    here = machine.probe()
+    asked = {spec: paths.get(spec.partition(":")[0]) for spec in names or []}
+    reasons = {path.NAME: [path.unavailable(here, model) for model in models] for path in asked.values()}
+    if reasons and all(all(found) for found in reasons.values()):
+        name, found = next(iter(reasons.items()))
+        raise ConfigError(f"nothing to measure: path {name} is unavailable: {found[0]}")
 
     results = comparison.compare_all(
         models, names, baseline=baseline, load=module.Load(**load), out=out, progress=not as_json
@@ -363,11 +370,15 @@ def lint(targets: tuple[Path, ...], repository: Path, era: str | None, as_json: 
     from accelkit import lint as module
 
     eras = (era,) if era else module.ERAS
-    found = [finding for file in module.configs(targets or [repository]) for finding in module.file(file, eras)]
+    files = module.configs(targets or [repository])
+    found = [finding for file in files for finding in module.file(file, eras)]
     if as_json:
         show([finding.as_dict() for finding in found])
     for finding in [] if as_json else found:
         click.echo(finding.line(eras))
+    if not as_json:
+        counts = [sum(finding.severity == kind for finding in found) for kind in ("error", "warning", "info")]
+        click.echo("configs: {}, errors: {}, warnings: {}, remarks: {}".format(len(files), *counts), err=True)
     if any(finding.severity == "error" for finding in found):
         sys.exit(1)
 

@@ -28,7 +28,7 @@ def lesson_rows() -> str:
         f"| [{row['name']}](notebooks/{row['name']}.ipynb) | {row['minutes']} | {row['title']} | {needs(row)} |"
         for row in lessons.listing()
     ]
-    return "\n".join(["| lesson | minutes | what it is about | needs |", "|---|---|---|---|", *rows])
+    return "\n".join(["| lesson | minutes to read | what it is about | needs |", "|---|---|---|---|", *rows])
 
 
 def needs(row: dict[str, Any]) -> str:

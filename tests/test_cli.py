@@ -120,6 +120,12 @@ def test_an_unavailable_path_says_what_it_needs(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", [["bench", "vllm"], ["compare", "--path", "vllm", "--path", "tensorrt-llm:fp32"]])
+def test_paths_none_of_which_is_here_are_refused_before_anything_is_measured(command: list[str], tmp_path: Path):
+    refused(accelkit(*command, cwd=tmp_path), "nothing to measure", "vllm", "GPU")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_variant_is_refused(tmp_path: Path):
     refused(accelkit("build", "onnxruntime-cpu", "--variant", "huge", "--repository", tmp_path), "huge", "small")
 

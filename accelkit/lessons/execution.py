@@ -89,11 +89,19 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
 
 
 def mode(results: Path) -> str:
-    """Derive live, recorded or mixed from the results that a lesson wrote; LessonError when none of them is one."""
+    """Derive live, recorded or mixed from the results that a lesson wrote; LessonError when none of them is one.
+
+    It is "baseline only" when nothing but the baseline was measured although the lesson is about another path.
+    """
+    from accelkit import paths
+
     rows = json.loads(results.read_text()) if results.exists() else []
     kinds = {bool(row["recorded"]) for row in rows if row["status"] in ("measured", "rejected")}
     if not kinds:
         raise LessonError(f"{results.stem}: kept no result that was measured, so it is neither live nor recorded")
+    about = [row for row in rows if row.get("path", paths.BASELINE) != paths.BASELINE]
+    if about and not [row for row in about if row["status"] in ("measured", "rejected")]:
+        return "baseline only"
     return "mixed" if len(kinds) == 2 else "recorded" if kinds.pop() else "live"
 
 

@@ -28,6 +28,10 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
     made, record = measured(stem), form.NOTEBOOKS / FOLDER / f"{stem}.json"
     made.unlink(missing_ok=True)
     cells: dict[str, Any] = {}
+    if missing and not record.exists():
+        print(
+            f"Nothing of this lesson is on record yet from a machine that has it all; cells that lack it say so: {missing}"
+        )
 
     def shown(key: str, measure: Callable[[], Any], missing: str | None = None) -> Any:
         nonlocal told
@@ -40,7 +44,7 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
             return cells[key]
         found = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"cells": {}}
         if key not in found["cells"]:
-            print(f"Not run here, and not on record yet: {lacking}")
+            print("Not run here, and not on record yet" + (f": {missing}" if missing and not everywhere else ""))
             return None
         about = found["where"]
         versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())

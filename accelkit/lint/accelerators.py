@@ -43,6 +43,9 @@ def _cuda_graph(it: Subject) -> Found:
 
 def _cuda_tf32(it: Subject) -> Found:
     on_gpu = any(group.Kind.Name(group.kind) == "KIND_GPU" for group in it.config.instance_group)
+    listed = it.config.optimization.execution_accelerators.gpu_execution_accelerator
+    if any(entry.name == "tensorrt" for entry in listed):
+        return  # the option is none of TensorRT's, which takes most of the graph and has no switch for it here
     if on_gpu and "use_tf32" not in dict(parameters(it, "cuda")):
         yield "KIND_GPU", "instances of KIND_GPU without use_tf32"
 

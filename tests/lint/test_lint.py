@@ -63,7 +63,10 @@ def test_a_config_that_does_not_parse_is_a_finding_and_hides_no_other(tmp_path):
 )
 def test_the_exit_code_says_whether_errors_were_found(tmp_path, configs, code):
     done = run("--repository", add(tmp_path, **configs))
-    assert (done.returncode, done.stderr) == (code, "")
+    errors = sum(": error " in line for line in done.stdout.splitlines())
+    assert done.returncode == code and bool(errors) == bool(code)
+    assert done.stderr.startswith(f"configs: {len(configs)}, errors: {errors}, warnings: ")
+    assert len(done.stderr.splitlines()) == 1
     assert bool(done.stdout) == (set(configs) != {"clean"})
 
 

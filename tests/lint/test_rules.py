@@ -130,7 +130,7 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
     ),
     "cuda-tf32": (
         [(ort(group="instance_group [ { kind: KIND_GPU } ]"), "without use_tf32", ERAS), (on_gpu("cuda"), "KIND_GPU", ERAS)],
-        [on_gpu("cuda", use_tf32="0"), on_gpu("cuda", use_tf32="1"), ort()],
+        [on_gpu("cuda", use_tf32="0"), on_gpu("cuda", use_tf32="1"), ort(), on_gpu("tensorrt")],
     ),
     "gpu-value": (
         [(on_gpu("tensorrt", precision_mode="fp16"), 'precision_mode is "fp16", there are FP32, FP16, BF16, INT8', ERAS),

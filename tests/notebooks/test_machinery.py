@@ -92,11 +92,13 @@ def test_a_lesson_that_ends_in_another_way_is_failed(tmp_path, monkeypatch, sour
         ([(False, "measured")], "live"),
         ([(True, "measured"), (False, "unavailable")], "recorded"),
         ([(True, "measured"), (False, "rejected")], "mixed"),
+        ([(False, "measured", "onnxruntime-cpu"), (False, "unavailable", "tensorrt")], "baseline only"),
+        ([(False, "measured", "onnxruntime-cpu"), (True, "measured", "tensorrt")], "mixed"),
     ],
 )
 def test_the_mode_is_derived_from_the_results(tmp_path, rows, mode):
     file = tmp_path / "x.json"
-    file.write_text(json.dumps([{"recorded": recorded, "status": status} for recorded, status in rows]))
+    file.write_text(json.dumps([dict(zip(("recorded", "status", "path"), row, strict=False)) for row in rows]))
     assert execution.mode(file) == mode
 
 
