@@ -1,6 +1,6 @@
 """Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
 
-    python tests/gpu/offline.py pack OUT --python 3.12=PREFIX --python 3.10=PREFIX [--part-mb 44] [FILE...]
+    python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--part-mb 44]
     python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...]
 
 `pack` takes the wheels that constraints/stack-*.txt pin, the server and perf_analyzer, interpreters built with --enable-shared
