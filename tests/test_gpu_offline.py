@@ -52,12 +52,15 @@ def test_what_is_packed_here_is_an_environment_there(prefix, tmp_path, monkeypat
     (tmp_path / "cuda").mkdir()
     (tmp_path / "cuda/libcudart.so.13").write_text("")
     monkeypatch.setattr(offline, "MB", 1000)
-    offline.pack(tmp_path / "out", 4, prefix, [tmp_path / "int8.onnx"])
-    parts = sorted((tmp_path / "out").glob("p*/part"))
+    offline.pack(tmp_path / "out", 4, prefix, [tmp_path / "int8.onnx"], ["tensorrt8"])
+    dest = tmp_path / "dest"
+    offline.unpack(tmp_path / "out", dest, [])  # what has arrived is of use before the rest is there
+    assert "ACCELKIT_PYTHON_TENSORRT=" in (dest / "env.sh").read_text() and not (dest / "kit").exists()
+    offline.pack(tmp_path / "out", 4, prefix, [tmp_path / "int8.onnx"], ["kit"])
+    parts = sorted((tmp_path / "out/kit").glob("p*/part"))
     assert len(parts) > 3 and all(part.stat().st_size == 4000 for part in parts[:-1])
     for number, part in enumerate(parts):  # as they may lie on the far side
-        part.rename(tmp_path / "out" / f"{number:02d}")
-    dest = tmp_path / "dest"
+        part.rename(tmp_path / "out/kit" / f"{number:02d}")
     offline.unpack(tmp_path / "out", dest, [tmp_path / "cuda"])
     site = dest / "kit/lib/python3.12/site-packages"
     assert (site / "one.py").exists() and (site / "two.py").exists() and not list(dest.rglob("*.whl*"))[1:]
@@ -89,7 +92,7 @@ def test_a_large_wheel_loses_what_inference_does_not_need(tmp_path, monkeypatch)
 def test_a_folder_with_something_else_is_kept_and_one_without_parts_is_missed(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(SystemExit, match="holds other things than parts"):
-        offline.pack(tmp_path, 44, {}, [])
+        offline.pack(tmp_path, 44, {}, [], [])
     assert (tmp_path / "mine.txt").exists()
     with pytest.raises(SystemExit, match="no parts are there"):
         offline.unpack(tmp_path / "none", tmp_path / "dest", [])

@@ -1,7 +1,8 @@
 """A plan of TensorRT on its own backend: FP32 without TF32, TF32, and FP16 or INT8 that the ONNX file carries.
 
 The plan is built by the interpreter that will load it, and kept in the cache for as long as model, TensorRT and GPU are the
-same. It has a profile for requests of `batch` and one for the largest batch; the server takes the nearer one.
+same; so are the timings of its kernels, with which a plan of the same file for other batches is built sooner. It has a
+profile for requests of `batch` and one for the largest batch; the server takes the nearer one.
 """
 
 from __future__ import annotations
@@ -66,13 +67,17 @@ def build(
     wanted = ranges(model, batch, max_batch_size) if profiles is None else tuple(profiles)
     arguments = ["--precision", precision, *(f"--profile={profile}" for profile in wanted), *options]
     engine = sorted((Path(__file__).parent.parent / "engine").glob("*.py"))
-    runs_on = (interpreters.packages(BACKEND).get("tensorrt", ""), *(str(gpu) for gpu in machine.probe().gpus))
+    gpus = machine.probe().gpus
+    runs_on = (interpreters.packages(BACKEND).get("tensorrt", ""), *map(str, gpus))
     key = files.digest(source, *engine, repr((arguments, runs_on)).encode())
     stem = f"{model.name}_{model.variant}_{precision}-{key}"
     plan = files.find(stem, ".plan")
     if plan is None or not plan.with_suffix(".json").is_file():
         started, made = time.perf_counter(), directory / "model.plan"
-        said = interpreters.run(BACKEND, "accelkit.engine", ["build", str(source), str(made), *arguments])
+        same = files.digest(source, repr((runs_on[0], [gpu.name for gpu in gpus])).encode())
+        timings = files.cache() / f"{model.name}_{model.variant}_{precision}-{same}.timings"
+        order = ["build", str(source), str(made), f"--timing-cache={timings}", *arguments]
+        said = interpreters.run(BACKEND, "accelkit.engine", order)
         facts: dict[str, Any] = {**json.loads(said), "wall_seconds": round(time.perf_counter() - started, 3)}
         plan = files.cache() / f"{stem}-{files.digest(made)}.plan"
         files.write(plan.with_suffix(".json"), json.dumps({**facts, "plan": plan.name}).encode() + b"\n")

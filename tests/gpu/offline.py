@@ -1,13 +1,14 @@
 """Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
 
-    python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--part-mb 44]
+    python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--stack NAME] [--part-mb 44]
     python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...]
 
-`pack` takes the wheels that constraints/stack-*.txt pin, the server and perf_analyzer, interpreters built with --enable-shared
-and files for the kit's cache of models, such as references and quantized files that take long to make. Every part lies in a
-folder of its own. `unpack` puts them together and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's, and other
-stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs nothing but the
-standard library.
+`pack` takes the wheels that constraints/stack-*.txt pin, an interpreter built with --enable-shared for each stack, and with the
+kit's own stack the server, perf_analyzer and files for its cache of models, such as references and quantized files that take
+long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. `unpack` puts together what
+has arrived, one stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is
+there, and other stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs
+nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "constraints")]
@@ -32,6 +34,8 @@ from resolve import GLIBC, platforms  # noqa: E402
 from accelkit import versions  # noqa: E402
 
 MB = 10**6
+KIT = "kit"
+"""The stack that the kit itself runs in."""
 UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
 """Files of wheels that inference does not need and that are large."""
 PYTHON_UNUSED = (
@@ -67,31 +71,33 @@ def slim(wheel: Path) -> None:
     lean.replace(wheel)
 
 
-def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path]) -> None:
-    """Write the parts; each is OUT/pNNNN/part."""
-    if out.exists() and [path for path in out.iterdir() if not path.name.startswith("p")]:
-        sys.exit(f"{out}: holds other things than parts: name another folder")
-    with tempfile.TemporaryDirectory(prefix="accelkit-pack-") as scratch:
-        work = Path(scratch)
-        for name, stack in versions.get("stacks").items():
+def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], stacks: list[str]) -> None:
+    """Write the parts; each is OUT/STACK/pNNNN/part."""
+    if out.exists() and (other := [path for path in out.iterdir() if path.name not in versions.get("stacks")]):
+        sys.exit(f"{out}: holds other things than parts, such as {other[0].name}: name another folder")
+    for name in stacks:
+        stack = versions.get("stacks")[name]
+        with tempfile.TemporaryDirectory(prefix="accelkit-pack-") as scratch:
+            work = Path(scratch)
             wheels = work / "stacks" / name
             download(["--requirement", str(ROOT / f"constraints/stack-{name}.txt")], stack["python"], wheels)
             for wheel in wheels.iterdir():
                 slim(wheel)
-            prefix = pythons[stack["python"]]
             with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
                 for part in (f"bin/python{stack['python']}", "lib"):
-                    archive.add(prefix / part, part, filter=used)
-        tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
-        (work / "cache/models").mkdir(parents=True)
-        newest = max(int(tool["glibc"].partition(".")[2]) for tool in tools)
-        download([f"{tool['package']}=={tool['version']}" for tool in tools], "3.12", work / "cache/wheels", newest)
-        for file in cached:
-            shutil.copy(file, work / "cache/models")
-        shutil.rmtree(out, ignore_errors=True)
-        with Parts(out, part_mb * MB) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
-            archive.add(work, ".")
-        print(f"{stream.count} parts of at most {part_mb} MB in {out}")
+                    archive.add(pythons[stack["python"]] / part, part, filter=used)
+            if name == KIT:
+                tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
+                (work / "cache/models").mkdir(parents=True)
+                newest = max(int(tool["glibc"].partition(".")[2]) for tool in tools)
+                pins = [f"{tool['package']}=={tool['version']}" for tool in tools]
+                download(pins, stack["python"], work / "cache/wheels", newest)
+                for file in cached:
+                    shutil.copy(file, work / "cache/models")
+            shutil.rmtree(out / name, ignore_errors=True)
+            with Parts(out / name, part_mb * MB) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
+                archive.add(work, ".")
+            print(f"{name}: {stream.count} parts of at most {part_mb} MB in {out / name}")
 
 
 def used(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -127,57 +133,66 @@ class Parts:
 
 
 def joined(parts: Path) -> list[Path]:
-    """The parts in their order, whether they lie as pNNNN/part or as files named by their number."""
+    """The parts of a stack in their order, whether they lie as pNNNN/part or as files named by their number."""
     return sorted([*parts.glob("p*/part"), *(file for file in parts.glob("*") if file.is_file())])
 
 
 def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
-    """Put the parts together and write env.sh."""
-    if not joined(parts):
+    """Put the parts of every stack that is there together and write env.sh for all that are in DEST."""
+    arrived = [name for name in versions.get("stacks") if joined(parts / name)]
+    if not arrived:
         sys.exit(f"{parts}: no parts are there")
     dest.mkdir(parents=True, exist_ok=True)
-    cat = subprocess.Popen(["cat", *joined(parts)], stdout=subprocess.PIPE)
-    with cat, tarfile.open(fileobj=cat.stdout, mode="r|") as archive:
-        archive.extractall(dest, filter="fully_trusted")
-    if cat.returncode:
-        sys.exit(f"{parts}: the parts cannot be read")
+    for name in arrived:
+        cat = subprocess.Popen(["cat", *joined(parts / name)], stdout=subprocess.PIPE)
+        with cat, tarfile.open(fileobj=cat.stdout, mode="r|") as archive:
+            archive.extractall(dest, filter="fully_trusted")
+        if cat.returncode:
+            sys.exit(f"{parts / name}: the parts cannot be read")
     lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
     for name, stack in versions.get("stacks").items():
-        python, site = dest / f"python-{stack['python']}", dest / "stacks" / name / "site"
-        with tarfile.open(python.with_name(f"{python.name}.tar.gz")) as archive:
-            archive.extractall(python, filter="fully_trusted")
-        wheels = sorted((dest / "stacks" / name).glob("*.whl"))
-        if name == "kit":
-            lines += [f"export LD_LIBRARY_PATH={python / 'lib'}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
-            venv = dest / "kit"
-            env = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}
-            subprocess.run(
-                [python / f"bin/python{stack['python']}", "-m", "venv", "--without-pip", venv], env=env, check=True
-            )
-            site = venv / f"lib/python{stack['python']}/site-packages"
-            (site / "checkout.pth").write_text(f"{ROOT}\n")
-            lines += [f"export PATH={venv / 'bin'}:$PATH"]
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda wheel, site=site: extract(wheel, site), wheels))
-        if name != "kit":
-            own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
-            launcher = dest / "stacks" / name / "python"
-            launcher.write_text(
-                f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
-                f'exec {python}/bin/python{stack["python"]} "$@"\n'
-            )
-            launcher.chmod(0o755)
-            for run in stack["runs"]:
-                key = run.replace("-", "_").upper()
-                lines += [
-                    f"export ACCELKIT_PYTHON_{key}={launcher}",
-                    f"export ACCELKIT_LIBS_{key}={':'.join(map(str, own))}",
-                ]
+        if (dest / "stacks" / name).is_dir():
+            lines += install(name, stack, dest)
     found = [folder for base in libs for folder in sorted({file.parent for file in base.rglob("lib*.so.*")})]
     if found:
         lines += [f"export LD_LIBRARY_PATH={':'.join(map(str, found))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
     (dest / "env.sh").write_text("\n".join(lines) + "\n")
     print(f"now: . {dest / 'env.sh'}")
+
+
+def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
+    """Unpack a stack's interpreter and wheels, those that were not yet, and return its lines of env.sh."""
+    python, site = dest / f"python-{stack['python']}", dest / "stacks" / name / "site"
+    if not python.exists():
+        with tarfile.open(python.with_name(f"{python.name}.tar.gz")) as archive:
+            archive.extractall(python, filter="fully_trusted")
+    lines = []
+    if name == KIT:
+        lines += [f"export LD_LIBRARY_PATH={python / 'lib'}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
+        venv = dest / name
+        env = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}
+        executable = python / f"bin/python{stack['python']}"
+        subprocess.run([executable, "-m", "venv", "--without-pip", venv], env=env, check=True)
+        site = venv / f"lib/python{stack['python']}/site-packages"
+        (site / "checkout.pth").write_text(f"{ROOT}\n")
+        lines += [f"export PATH={venv / 'bin'}:$PATH"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda wheel: extract(wheel, site), sorted((dest / "stacks" / name).glob("*.whl"))))
+    if name != KIT:
+        own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
+        launcher = dest / "stacks" / name / "python"
+        launcher.write_text(
+            f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
+            f'exec {python}/bin/python{stack["python"]} "$@"\n'
+        )
+        launcher.chmod(0o755)
+        for run in stack["runs"]:
+            key = run.replace("-", "_").upper()
+            lines += [
+                f"export ACCELKIT_PYTHON_{key}={launcher}",
+                f"export ACCELKIT_LIBS_{key}={':'.join(map(str, own))}",
+            ]
+    return lines
 
 
 def extract(wheel: Path, site: Path) -> None:
@@ -202,6 +217,7 @@ def main() -> None:
     there.add_argument("out", type=Path)
     there.add_argument("files", type=Path, nargs="*")
     there.add_argument("--python", action="append", default=[], metavar="MINOR=PREFIX")
+    there.add_argument("--stack", action="append", choices=versions.get("stacks"), help="which to pack, all by default")
     there.add_argument("--part-mb", type=int, default=44)
     back = commands.add_parser("unpack")
     back.add_argument("parts", type=Path)
@@ -211,10 +227,11 @@ def main() -> None:
     if given.command == "unpack":
         unpack(given.parts, given.dest.absolute(), given.libs)
         return
+    stacks = given.stack or list(versions.get("stacks"))
     pythons = {minor: Path(prefix) for minor, _, prefix in (text.partition("=") for text in given.python)}
-    if lacking := {stack["python"] for stack in versions.get("stacks").values()} - set(pythons):
+    if lacking := {versions.get("stacks")[name]["python"] for name in stacks} - set(pythons):
         parser.error(f"no --python for {', '.join(sorted(lacking))}")
-    pack(given.out, given.part_mb, pythons, given.files)
+    pack(given.out, given.part_mb, pythons, given.files, stacks)
 
 
 if __name__ == "__main__":

@@ -101,9 +101,11 @@ def test_profiles_and_largest_batch_go_together(path, model):
 
 def test_a_plan_is_built_once_by_the_interpreter_of_its_backend(path, model, interpreter, tmp_path):
     placed = [paths.place(path, model, tmp_path / "repository", precision) for precision in ("fp32", "tf32", "fp32")]
-    assert [line.split()[3:] for line in interpreter.builds()] == [
+    orders = [line.split()[3:] for line in interpreter.builds()]
+    assert [order[1:] for order in orders] == [
         ["--precision", precision, "--profile=1:16:64", "--profile=1:64:64"] for precision in ("fp32", "tf32")
     ]
+    assert orders[0][0] != orders[1][0], "the timings of a precision are its own: the first build of each is a cold one"
     plans = [json.loads(one.files[0].read_text()) for one in placed]
     assert [plan["flags"] for plan in plans] == [[], ["TF32"], []] and len(plans[0]["profiles"]) == 2
     assert placed[0].seconds == placed[2].seconds > 0.01, "the seconds of the build, not of finding it again"
@@ -111,6 +113,7 @@ def test_a_plan_is_built_once_by_the_interpreter_of_its_backend(path, model, int
     assert repository.read(placed.directory).max_batch_size == 128 and interpreter.builds()[-1].endswith(
         "--profile=1:128:128"
     )
+    assert interpreter.builds()[-1].split()[3] == orders[0][0], "another batch finds the timings of its precision"
 
 
 def test_a_damaged_plan_in_the_cache_is_built_again(path, model, interpreter, tmp_path):
