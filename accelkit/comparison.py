@@ -89,6 +89,8 @@ def compare(
             say(f"{entry.name}: building and proving")
             with _guarded(entry):
                 _prepare(entry, model, store, Path(folder, "profile", entry.name), load)
+            if entry.status != "measured":
+                say(f"{entry.name}: {entry.status}: {entry.reason}")
         if live := _live(entries):
             with ExitStack() as stack:
                 at = _serve(live, store, stack)

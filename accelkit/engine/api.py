@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -52,10 +53,13 @@ def need_gpu() -> None:
         raise ModelError(f"the driver knows CUDA {has}, TensorRT needs {wants}: install a newer driver")
 
 
+_PARSED = re.compile(r"While parsing node number \d+ \[(\S+) ->")
+
+
 def logger(say: Callable[[str, str], None] | None = None) -> Any:
     """Return a logger for TensorRT that keeps its last three errors, else its last warning, as `last`.
 
-    `say` is given each severity and message.
+    `operator` is the one at which a parser stopped, None before. `say` is given each severity and message.
     """
     trt = load()
     severities = {
@@ -69,9 +73,12 @@ def logger(say: Callable[[str, str], None] | None = None) -> Any:
             trt.ILogger.__init__(self)
             self.last = "TensorRT gave no reason"
             self.errors: deque[str] = deque(maxlen=3)
+            self.operator: str | None = None
 
         def log(self, severity: Any, message: str) -> None:
             name = severities.get(severity, "INFO")
+            if found := _PARSED.search(message):
+                self.operator = found[1]
             if name.endswith("ERROR"):
                 self.errors.append(" ".join(message.split()))
                 self.last = "; ".join(self.errors)

@@ -89,7 +89,9 @@ def _network(trt: Any, builder: Any, log: Any, order: Order) -> Any:
         raise ModelError(f"{order.onnx} does not exist: give an ONNX file")
     if not parser.parse_from_file(str(order.onnx)):
         reasons = [" ".join(str(parser.get_error(index).desc()).split()) for index in range(parser.num_errors)]
-        raise ModelError(f"TensorRT {trt.__version__} cannot read {order.onnx.name}: {'; '.join(reasons) or log.last}")
+        at = f"at the operator {log.operator}: " if log.operator else ""
+        why = "; ".join(reasons) or log.last
+        raise ModelError(f"TensorRT {trt.__version__} cannot read {order.onnx.name}: {at}{why}")
     if order.static is not None:
         for tensor in _inputs(network):
             tensor.shape = (order.static, *tuple(tensor.shape)[1:])

@@ -59,7 +59,8 @@ def layers(trt: Any, engine: Any, context: Any = None) -> list[Any]:
     inspector = engine.create_engine_inspector()
     if context is not None:
         inspector.execution_context = context
-    said = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    # TensorRT 8 writes control characters of layers' names as they are.
+    said = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON), strict=False)
     return list(said.get("Layers", []))
 
 

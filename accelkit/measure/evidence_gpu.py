@@ -94,7 +94,8 @@ def from_tensorrt_provider(directory: Path) -> Evidence:
     """Read the profiles of sessions with TensorRT before CUDA, and the layers that the log of the build named.
 
     An engine reports no times of its layers, so layers and the nodes outside it are weighed by their number. Float layers
-    count as TF32, which this provider cannot switch off. MeasureError when no node ran on TensorRT.
+    count as TF32, which this provider cannot switch off. Without a log the bytes for each weight say in which type engines
+    hold them. MeasureError when no node ran on TensorRT.
     """
     outside: dict[str, str] = {}
 
@@ -113,16 +114,38 @@ def from_tensorrt_provider(directory: Path) -> Evidence:
     kinds = Counter({kind: number for kind, number in found.nodes.items() if kind not in subgraphs})
     kinds[f"{TENSORRT} subgraph"] = sum(subgraphs.values())
     count = Counter(precision for precision in outside.values() if precision in (*PRECISIONS.values(), "tf32"))
-    reports = [json.loads(file.read_text())["layers"] for file in sorted(directory.rglob("*.tensorrt"))]
-    layers: list[dict[str, str]] = max(reports, key=len, default=[])
+    reports = [json.loads(file.read_text()) for file in sorted(directory.rglob("*.tensorrt"))]
+    layers: list[dict[str, str]] = max((report["layers"] for report in reports), key=len, default=[])
     for layer in layers:
         precision = LAYERS.get(layer["type"], layer["type"])
         kinds[f"TensorRT {precision} {layer['kind']}"] += 1
         count[precision] += not layer["kind"].startswith(PLAIN)
+    said = "its layers from the log of the build"
     if not layers:
-        count["unseen"] += sum(subgraphs.values())
-    how = f"{HOW}; {_taken(notes, TENSORRT, 'TensorRT')}its layers from the log of the build"
+        bytes_each = max(map(_bytes_each, reports), default=0.0)
+        said = f"its engines hold {bytes_each:.2f} bytes for each weight of the file, no log names their layers"
+        count[_by_size(bytes_each)] += sum(subgraphs.values())
+    how = f"{HOW}; {_taken(notes, TENSORRT, 'TensorRT')}{said}"
     return weighed(how, dict(kinds.most_common()), +count)
+
+
+def _bytes_each(report: dict[str, Any]) -> float:
+    """Bytes of the engines of a session for each number in the weights of its ONNX file; 0 without engines."""
+    import math
+
+    import onnx
+
+    held = sum(report["engines"].values())
+    if not held:
+        return 0.0
+    graph = onnx.load(report["model"], load_external_data=False).graph
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    return held / max(1, sum(math.prod(each.dims) for each in graph.initializer if each.data_type in floats))
+
+
+def _by_size(bytes_each: float) -> str:
+    """The type of the weights in engines. Kernels add to the size, nothing takes from it: under 3 none is whole float."""
+    return "fp16" if 1.9 <= bytes_each < 3 else "tf32" if bytes_each >= 3.9 else "unseen"
 
 
 def from_plans(directory: Path) -> Evidence:

@@ -22,7 +22,7 @@ TENSORRT_KEYS = {
     # Key: a value that the official backend takes, the option that ONNX Runtime gets, and a value that is refused.
     "max_workspace_size_bytes": ("4294967296", "trt_max_workspace_size", "G"),
     "int8_calibration_table_name": ("table", "trt_int8_calibration_table_name", None),
-    "int8_use_native_calibration_table": ("1", "trt_int8_use_native_calibration_table", "maybe"),
+    "int8_use_native_calibration_table": ("True", "trt_int8_use_native_calibration_table", "maybe"),
     **{f"trt_{name}": ("3", f"trt_{name}", "many") for name in (
         "max_partition_iterations", "min_subgraph_size", "dla_core", "builder_optimization_level", "auxiliary_streams",
         "ep_context_embed_mode")},
@@ -111,6 +111,12 @@ def test_every_parameter_of_tensorrt_becomes_its_option(key):
             providers(accelerated(("tensorrt", {key: bad})))
 
 
+def test_a_boolean_of_tensorrt_becomes_what_the_python_api_takes():
+    for written, option in (("1", "True"), ("on", "True"), ("0", "False"), ("false", "False")):
+        given = {"trt_engine_cache_enable": written}
+        assert providers(accelerated(("tensorrt", given)))[0][1]["trt_engine_cache_enable"] == option
+
+
 def test_the_table_of_tensorrts_parameters_is_complete():
     assert set(TENSORRT_KEYS) | {"precision_mode"} == set(keys.TENSORRT)
     for key in (*keys.TENSORRT.values(), *keys.CUDA.values()):
@@ -120,7 +126,7 @@ def test_the_table_of_tensorrts_parameters_is_complete():
 
 @pytest.mark.parametrize(
     ("mode", "option"),
-    [("FP32", {}), *((name, {f"trt_{name.lower()}_enable": "1"}) for name in ("FP16", "BF16", "INT8"))],
+    [("FP32", {}), *((name, {f"trt_{name.lower()}_enable": "True"}) for name in ("FP16", "BF16", "INT8"))],
 )
 def test_precision_modes(mode, option):
     assert providers(accelerated(("tensorrt", {"precision_mode": mode})))[0][1] == {**option, "device_id": "0"}
@@ -240,19 +246,26 @@ def test_layers_are_read_from_the_log_of_a_build():
 def test_the_report_of_a_build_is_kept_beside_a_cached_engine(tmp_path, capfd):
     import os
 
-    options = {"trt_engine_cache_path": str(tmp_path)}
-    with layers.reported(options, tmp_path / "cold.tensorrt"):
+    options, model = {"trt_engine_cache_path": str(tmp_path)}, tmp_path / "model.onnx"
+    with layers.reported(options, tmp_path / "cold.tensorrt", model):
         os.write(2, LOG.encode())
-    with layers.reported(options, tmp_path / "warm.tensorrt"):
+        (tmp_path / "one.engine").write_bytes(b"engine")
+    with layers.reported(options, tmp_path / "warm.tensorrt", model):
         os.write(2, b"loaded\n")
     cold, warm = (json.loads((tmp_path / f"{start}.tensorrt").read_text()) for start in ("cold", "warm"))
     assert cold == warm and len(cold["layers"]) == 4
-    with layers.reported({}, tmp_path / "none.tensorrt"):
+    assert cold["engines"] == {"one.engine": 6} and cold["model"] == str(model)
+    own = layers.detailed({}, tmp_path / "none.tensorrt")
+    assert own["trt_engine_cache_enable"] == own["trt_detailed_build_log"] == "True"
+    assert set(layers.detailed(options, tmp_path / "x")) == {"trt_engine_cache_path", "trt_detailed_build_log"}
+    with layers.reported(own, tmp_path / "none.tensorrt", model):
         pass
-    with pytest.raises(RuntimeError), layers.reported({}, tmp_path / "none.tensorrt"):
+    none = json.loads((tmp_path / "none.tensorrt").read_text())
+    assert none == {"layers": [], "engines": {}, "model": str(model)}
+    with pytest.raises(RuntimeError), layers.reported(own, tmp_path / "failed.tensorrt", model):
         os.write(2, b"noise\n[E] Error Code 4: no such operator\n")
         raise RuntimeError
-    assert not (tmp_path / "none.tensorrt").exists() and not list(tmp_path.glob(".*"))
+    assert not (tmp_path / "failed.tensorrt").exists() and not list(tmp_path.glob(".*"))
     assert capfd.readouterr().err == "[E] Error Code 4: no such operator\n"
     os.write(2, b"back")
     assert capfd.readouterr().err == "back"

@@ -61,7 +61,7 @@ def hold(runs, over, under, least):
 @pytest.fixture(scope="module", params=[("small", 16, 3.1), ("small", 64, 3.3), ("full", 16, 3.8)], ids=str)
 def runs(request, tmp_path_factory):
     variant, batch, least = request.param
-    length, repeats = (4.0, 9) if variant == "full" else (SECONDS, REPEATS)
+    length, repeats = (4.0, 21) if variant == "full" else (SECONDS, REPEATS)
     return variant, compare(variant, batch, tmp_path_factory.mktemp("int8"), seconds=length, repeats=repeats), least
 
 

@@ -174,6 +174,9 @@ def test_a_file_that_is_no_model_and_an_operator_that_nobody_knows(trt, tmp_path
     assert code == 2 and errors[0].endswith(
         "cannot read op.onnx: In node 0 (importFallbackPluginImporter): no plugin Foo"
     )
+    (tmp_path / "op.onnx").write_text(json.dumps({"error": "Plugin not found", "operator": "Bar"}))
+    code, _, errors = run(capsys, "build", tmp_path / "op.onnx", tmp_path / "p", *PROFILES)
+    assert code == 2 and errors[0].endswith("cannot read op.onnx: at the operator Bar: Plugin not found")
     code, _, errors = run(capsys, "build", tmp_path / "absent.onnx", tmp_path / "p", *PROFILES)
     assert code == 2 and errors[0].endswith("absent.onnx does not exist: give an ONNX file")
 

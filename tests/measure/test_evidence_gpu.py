@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import onnx
 import pytest
 
 from accelkit.errors import MeasureError
@@ -19,17 +21,19 @@ def node(operator, element="float", provider=CUDA, dur=100, index=0):
     return {"cat": "Node", "name": f"{operator}_{index}_kernel_time", "dur": dur, "args": arguments}
 
 
-def session(directory, *events, tf32="1", assigned=None, layers=None, name="1-m_0"):
+def session(directory, *events, tf32="1", assigned=None, layers=None, engines=None, name="1-m_0"):
     """What a served session leaves behind: its profile, what it ran with, TensorRT's layers."""
     directory.mkdir(exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps([{"cat": "Session", "name": "run", "dur": 9}, *events]))
     note = {"provider_options": {CUDA: {"use_tf32": tf32}}, "assigned": assigned or {}}
     (directory / f"{name}.session").write_text(json.dumps(note))
-    if layers is not None:
+    if layers is not None or engines is not None:
         facts = [
-            {"kind": kind, "name": f"layer {number}", "type": element} for number, (kind, element) in enumerate(layers)
+            {"kind": kind, "name": f"layer {number}", "type": element}
+            for number, (kind, element) in enumerate(layers or [])
         ]
-        (directory / f"{name}.tensorrt").write_text(json.dumps({"layers": facts}))
+        report = {"layers": facts, "engines": engines or {}, "model": str(directory / "model.onnx")}
+        (directory / f"{name}.tensorrt").write_text(json.dumps(report))
     return directory
 
 
@@ -104,3 +108,25 @@ def test_what_tensorrt_left_to_cuda_counts_and_shows(tmp_path):
 
 def test_an_engine_without_a_report_is_unseen(tmp_path):
     assert from_tensorrt_provider(session(tmp_path, KERNEL)).observed == "unseen"
+    assert from_tensorrt_provider(session(tmp_path, KERNEL, engines={})).observed == "unseen"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "observed"),
+    [
+        ((410,), "tf32"),
+        ((150, 260), "tf32"),
+        ((205,), "fp16"),
+        ((120, 100), "fp16"),
+        ((350,), "unseen"),
+        ((106,), "unseen"),
+    ],
+)
+def test_engines_without_layers_are_judged_by_their_bytes_for_each_weight(tmp_path, sizes, observed):
+    weights = onnx.numpy_helper.from_array(np.ones((10, 10), np.float32), "weights")
+    shape = onnx.numpy_helper.from_array(np.ones(50, np.int64), "shape")
+    graph = onnx.helper.make_graph([], "net", [], [], [weights, shape])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+    engines = {f"{number}.engine": size for number, size in enumerate(sizes)}
+    found = from_tensorrt_provider(session(tmp_path, KERNEL, engines=engines))
+    assert found.observed == observed and f"{sum(sizes) / 100:.2f} bytes for each weight" in found.how

@@ -14,8 +14,10 @@ from accelkit.backends.onnxruntime import keys, openvino
 CPU: dict[str, Callable[[onnxruntime.SessionOptions], None]] = {"openvino": openvino.add}
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 Provider = tuple[str, dict[str, str]]
+TRUE = "True"
+"""How ONNX Runtime's Python API wants a boolean of TensorRT; the C API, which the official backend calls, takes 1 too."""
 _SEARCHES, _STRATEGIES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"), ("kNextPowerOfTwo", "kSameAsRequested")
-_PRECISIONS = {"FP32": {}, **{name: {f"trt_{name.lower()}_enable": "1"} for name in ("FP16", "BF16", "INT8")}}
+_PRECISIONS = {"FP32": {}, **{name: {f"trt_{name.lower()}_enable": TRUE} for name in ("FP16", "BF16", "INT8")}}
 _ALL_MEMORY = str(2**64 - 1)
 
 
@@ -69,9 +71,10 @@ def _tensorrt(given: Mapping[str, str]) -> dict[str, str]:
                 raise Refused(f"unsupported precision mode '{value}' is requested")
             options |= _PRECISIONS[value]
             continue
-        keys.TENSORRT[name].check(given)
+        key = keys.TENSORRT[name]
+        key.check(given)
         if value:
-            options[keys.RENAMED.get(name, name)] = value
+            options[keys.RENAMED.get(name, name)] = str(key.boolean(given)) if key.type == "bool" else value
     return options
 
 

@@ -128,7 +128,9 @@ RENAMED = {
 }
 """Parameters of the accelerator tensorrt that ONNX Runtime knows under another name."""
 PRECISION_MODE, TENSORRT_GRAPH = TENSORRT["precision_mode"].name, TENSORRT["trt_cuda_graph_enable"].name
-BUILD_LOG, ENGINE_CACHE = TENSORRT["trt_detailed_build_log"].name, TENSORRT["trt_engine_cache_path"].name
+BUILD_LOG, ENGINES, ENGINE_CACHE = (
+    TENSORRT[f"trt_{name}"].name for name in ("detailed_build_log", "engine_cache_enable", "engine_cache_path")
+)
 
 CUDA = _accelerator("cuda", {
     "use_tf32": ("bool", "1", "float convolutions and matrix products in TF32, where the GPU has it"),

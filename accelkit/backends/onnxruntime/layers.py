@@ -1,7 +1,8 @@
 """What TensorRT made of a model inside ONNX Runtime: its layers, as the log of the build names them.
 
 No option of the provider reports the layers of an engine, so they are read where TensorRT writes them when asked for a
-detailed log; beside a cached engine the report of its build is kept.
+detailed log; beside a cached engine the report of its build is kept. ONNX Runtime 1.17 drops that log: there the size of the
+engines must say in which type they hold the weights.
 """
 
 from __future__ import annotations
@@ -9,29 +10,33 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from accelkit.backends.onnxruntime.keys import BUILD_LOG, ENGINE_CACHE
+from accelkit.backends.onnxruntime.accelerators import TRUE
+from accelkit.backends.onnxruntime.keys import BUILD_LOG, ENGINE_CACHE, ENGINES
 
 _LAYER = re.compile(r"Layer\((\w+)\): (.*), Tactic: \S+, (.*)")
 _TYPE = re.compile(r"\b([A-Z][A-Za-z]*\d*)(?=[(\[][-\d:,]*[)\]])")
 KEPT = "layers.json"
 
 
-def detailed(options: Mapping[str, str]) -> dict[str, str]:
-    """The provider's options with the log of builds turned on."""
-    return {**options, BUILD_LOG: "1"}
+def detailed(options: Mapping[str, str], report: Path) -> dict[str, str]:
+    """The provider's options with the log of builds turned on, and a cache of engines beside the report where none is asked for."""
+    own = {} if options.get(ENGINE_CACHE) else {ENGINES: TRUE, ENGINE_CACHE: str(report.with_suffix(".engines"))}
+    return {**options, BUILD_LOG: TRUE, **own}
 
 
 @contextmanager
-def reported(options: Mapping[str, str], report: Path) -> Iterator[None]:
-    """Write a report of the engines that are built inside; of those taken from a cache, copy what is kept beside them."""
-    cache = options.get(ENGINE_CACHE)
+def reported(options: Mapping[str, str], report: Path, model: Path) -> Iterator[None]:
+    """Write a report of the engines that are built inside; of those taken from a cache, copy what is kept beside them.
+
+    It is {"layers": [{"kind", "name", "type"}], "engines": {file: bytes}, "model": the ONNX file}.
+    """
+    cache = Path(options[ENGINE_CACHE])
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         try:
             with _standard_error(log.fileno()):
@@ -42,14 +47,15 @@ def reported(options: Mapping[str, str], report: Path) -> Iterator[None]:
             raise
         log.seek(0)
         layers = read(log)
-    if layers:
-        report.write_text(json.dumps({"layers": layers}, indent=1))
-        if cache and Path(cache).is_dir():
-            fresh = Path(cache, f".{os.getpid()}-{KEPT}")
-            shutil.copyfile(report, fresh)
-            fresh.replace(Path(cache, KEPT))
-    elif cache and Path(cache, KEPT).is_file():
-        shutil.copyfile(Path(cache, KEPT), report)
+    kept = cache / KEPT
+    if layers and cache.is_dir():
+        fresh = cache / f".{os.getpid()}-{KEPT}"
+        fresh.write_text(json.dumps(layers))
+        fresh.replace(kept)
+    elif kept.is_file():
+        layers = json.loads(kept.read_text())
+    engines = {file.name: file.stat().st_size for file in sorted(cache.glob("*.engine"))}
+    report.write_text(json.dumps({"layers": layers, "engines": engines, "model": str(model)}, indent=1))
 
 
 def read(lines: Iterator[str] | list[str]) -> list[dict[str, str]]:

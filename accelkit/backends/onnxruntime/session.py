@@ -133,8 +133,9 @@ def open_session(
         options.add_session_config_entry(_RECORD, "1")
         options.profile_file_prefix = str(folder / f"{place.version}-{place.instance}")
         if providers and providers[0][0] == accelerators.TENSORRT:
-            building = layers.reported(providers[0][1], Path(f"{options.profile_file_prefix}.tensorrt"))
-            providers[0] = (accelerators.TENSORRT, layers.detailed(providers[0][1]))
+            report = Path(f"{options.profile_file_prefix}.tensorrt")
+            providers[0] = (accelerators.TENSORRT, layers.detailed(providers[0][1], report))
+            building = layers.reported(providers[0][1], report, path)
     try:
         if keys.CPU_ACCELERATORS.items(config):
             with openvino.alone(), building:
