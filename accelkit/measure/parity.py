@@ -31,7 +31,7 @@ class Tolerance:
 
 TOLERANCES = {
     "fp32": Tolerance(1e-4, None, 0.002),
-    "tf32": Tolerance(5e-3, None, 0.005),
+    "tf32": Tolerance(1e-2, None, 0.005),
     "bf16": Tolerance(8e-2, None, 0.005),
     "fp16": Tolerance(2e-2, None, 0.005),
     "int8": Tolerance(None, 0.99, 0.005),
