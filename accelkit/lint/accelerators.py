@@ -41,13 +41,21 @@ def _cuda_graph(it: Subject) -> Found:
             yield key, f'"{key}" of the accelerator {accelerator}'
 
 
-def _cuda_tf32(it: Subject) -> Found:
-    on_gpu = any(group.Kind.Name(group.kind) == "KIND_GPU" for group in it.config.instance_group)
+def on_cuda(it: Subject) -> bool:
+    """Whether instances run on the CUDA provider, and not for the most part on TensorRT before it."""
     listed = it.config.optimization.execution_accelerators.gpu_execution_accelerator
-    if any(entry.name == "tensorrt" for entry in listed):
-        return  # the option is none of TensorRT's, which takes most of the graph and has no switch for it here
-    if on_gpu and "use_tf32" not in dict(parameters(it, "cuda")):
+    on_gpu = any(group.Kind.Name(group.kind) == "KIND_GPU" for group in it.config.instance_group)
+    return on_gpu and not any(entry.name == "tensorrt" for entry in listed)
+
+
+def _cuda_tf32(it: Subject) -> Found:
+    if on_cuda(it) and "use_tf32" not in dict(parameters(it, "cuda")):
         yield "KIND_GPU", "instances of KIND_GPU without use_tf32"
+
+
+def _cuda_changing_batches(it: Subject) -> Found:
+    if on_cuda(it) and it.config.HasField("dynamic_batching") and it.parameters.get("cudnn_conv_algo_search", "0").strip() != "1":
+        yield "dynamic_batching", "dynamic_batching beside instances of KIND_GPU"
 
 
 def _gpu_value(it: Subject) -> Found:

@@ -65,13 +65,15 @@ def config(
     search: str = "EXHAUSTIVE",
     nhwc: bool | None = None,
     cuda_graph: bool = False,
+    dynamic_batching: bool = False,
     provider: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> ModelConfig:
     """Return the ModelConfig; `search` is how cuDNN chooses its algorithms, `nhwc` None puts channels last in FP16 alone.
 
-    `provider` are further options of the CUDA provider, passed on as they are. `cuda_graph` is for the embedded server:
+    Without dynamic batching requests keep their size: the provider prepares its convolutions anew whenever the batch becomes
+    another one, half a second that every change costs. `provider` are further options of the CUDA provider, passed on as they are. `cuda_graph` is for the embedded server:
     NVIDIA's backend gives every request other memory, which a captured graph does not follow.
     """
     options = {"use_tf32": "0"} if precision == "fp32" else {}
@@ -81,6 +83,7 @@ def config(
         options["enable_cuda_graph"] = "1"
     options |= provider or {}
     tuned = {"cudnn_conv_algo_search": str(SEARCHES.index(search))} if search != SEARCHES[0] else {}
+    settings["dynamic_batching"] = dynamic_batching
     made = on_gpu(
         model, name or served_name(model, NAME, precision), instances, {**tuned, **(parameters or {})}, **settings
     )

@@ -81,6 +81,7 @@ UNSEEN = {
     "cuda-overwritten",
     "cuda-option",
     "cuda-graph",
+    "cuda-changing-batches",
     "cuda-tf32",
     "gpu-value",
     "tensorrt-parameter",

@@ -128,6 +128,11 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
          (on_gpu("tensorrt", trt_cuda_graph_enable="True"), '"trt_cuda_graph_enable" of the accelerator tensorrt', ERAS)],
         [on_gpu("cuda", enable_cuda_graph="0"), on_gpu("cuda"), on_gpu("cuda", trt_cuda_graph_enable="1")],
     ),
+    "cuda-changing-batches": (
+        [(ort("dynamic_batching { }", group="instance_group [ { kind: KIND_GPU } ]"), "dynamic_batching beside", ERAS)],
+        [ort(group="instance_group [ { kind: KIND_GPU } ]"), ort("dynamic_batching { }"),
+         ort("dynamic_batching { }", group="instance_group [ { kind: KIND_GPU } ]", cudnn_conv_algo_search="1")],
+    ),
     "cuda-tf32": (
         [(ort(group="instance_group [ { kind: KIND_GPU } ]"), "without use_tf32", ERAS), (on_gpu("cuda"), "KIND_GPU", ERAS)],
         [on_gpu("cuda", use_tf32="0"), on_gpu("cuda", use_tf32="1"), ort(), on_gpu("tensorrt")],
