@@ -54,7 +54,11 @@ def _cuda_tf32(it: Subject) -> Found:
 
 
 def _cuda_changing_batches(it: Subject) -> Found:
-    if on_cuda(it) and it.config.HasField("dynamic_batching") and it.parameters.get("cudnn_conv_algo_search", "0").strip() != "1":
+    if (
+        on_cuda(it)
+        and it.config.HasField("dynamic_batching")
+        and it.parameters.get("cudnn_conv_algo_search", "0").strip() != "1"
+    ):
         yield "dynamic_batching", "dynamic_batching beside instances of KIND_GPU"
 
 
