@@ -59,9 +59,13 @@ def _aoti_era(it: Subject) -> Found:
 
 def _torch_platform(it: Subject) -> Found:
     platform, file = it.config.platform, it.config.default_model_filename
-    if platform == "pytorch_libtorch" and file.endswith(".pt2"):
-        yield "platform", f'platform "{platform}" with the file {file}'
-    elif platform == "torch_aoti" and file and not file.endswith(".pt2"):
+    if (
+        platform == "pytorch_libtorch"
+        and file.endswith(".pt2")
+        or platform == "torch_aoti"
+        and file
+        and not file.endswith(".pt2")
+    ):
         yield "platform", f'platform "{platform}" with the file {file}'
 
 

@@ -41,7 +41,7 @@ class TritonPythonModel:
         device = _device(torch, model, args["model_instance_kind"], int(args["model_instance_device_id"]))
         version = Path(args["model_repository"], args["model_version"])
         given = config.get("default_model_filename") or ""
-        as_package = config.get("platform") == package.PLATFORM or given.endswith(".pt2")
+        as_package = package.meant(version.parent, config)
         if python.asked(version.parent, config):
             program = python.load(version, model, config, device, pb_utils.Logger)
         else:

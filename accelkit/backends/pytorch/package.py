@@ -25,6 +25,20 @@ _FLAGS = {"AVX512": "avx512f", "AMX": "amx_tile", "NEON": "asimd"}
 """Names of instruction sets in a package that Linux calls otherwise."""
 
 
+def meant(repository: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is for such a package: by the platform, or where config.pbtxt names none by the file's name.
+
+    The server itself writes the platform of TorchScript into a configuration that names none.
+    """
+    if config.get("platform") == PLATFORM:
+        return True
+    try:
+        said = re.search(r"^\s*platform\s*:", (repository / "config.pbtxt").read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        said = None
+    return not said and (config.get("default_model_filename") or "").endswith(".pt2")
+
+
 def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device | None, log: Any) -> Program:
     """Load a package; Refused where it is for other hardware, PyTorch cannot open it, or its names are others."""
     made_for(path, model, device)

@@ -46,7 +46,7 @@ class Runner:
         given: list[Any] = [None] * self._width
         rows = [1] * len(requests)
         for side in self._program.inputs:
-            parts = [received(self._named(request, side.name), side.kind) for request in requests]
+            parts = [received(self._named(request, side.name)) for request in requests]
             given[side.place] = joined(parts, self._program.device)
             rows = [len(part) if self._batched else 1 for part in parts]
         self.last = given
@@ -79,9 +79,5 @@ class Runner:
     def _response(self, request: Any, found: list[tuple[Side, Any]]) -> Any:
         asked, make = request.requested_output_names(), self._pb.Tensor
         return self._pb.InferenceResponse(
-            [
-                make.from_dlpack(side.name, value) if isinstance(value, torch.Tensor) else make(side.name, value)
-                for side, value in found
-                if not asked or side.name in asked
-            ]
+            [make.from_dlpack(side.name, value) for side, value in found if not asked or side.name in asked]
         )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from accelkit.backends.key import Refused
@@ -15,7 +14,7 @@ TYPES = {
     "BOOL": torch.bool, "UINT8": torch.uint8, "INT8": torch.int8, "INT16": torch.int16, "INT32": torch.int32,
     "INT64": torch.int64, "FP16": torch.float16, "FP32": torch.float32, "FP64": torch.float64,
 }  # fmt: skip
-"""Triton's types that the backend has; strings beside them, of one dimension."""
+"""Triton's types that the backend has; strings, which it takes as a list, are not offered here."""
 NAMES = {kind: name for name, kind in TYPES.items()} | {torch.bfloat16: "BF16"}
 
 
@@ -49,12 +48,8 @@ def sides(model: str, side: str, config: Mapping[str, Any], placed: Sequence[int
         kind, name = entry["data_type"].replace("TYPE_", "", 1), entry["name"]
         if kind not in TYPES and kind != "STRING":
             raise Refused(f"unsupported datatype {entry['data_type']} for {side} '{name}' for model '{model}'")
-        reshape = entry.get("reshape") or {}
-        dims = reshape.get("shape", entry.get("dims") or [])
-        if kind == "STRING" and len(dims) + bool(config.get("max_batch_size")) > 1:
-            raise Refused(
-                f"Triton only supports 1 dimensional List of String as {side} for '{name}' for model '{model}'"
-            )
+        if kind == "STRING":
+            raise Refused(f"model '{model}' has strings as {side} '{name}', {LACKS}")
         if entry.get("allow_ragged_batch"):
             raise Refused(f"model '{model}' has the ragged {side} '{name}', {LACKS}")
         found.append(Side(name, place, kind))
@@ -74,17 +69,13 @@ def offered(model: str, config: Mapping[str, Any]) -> None:
         raise Refused(f"model '{model}' has sequence controls or state, {LACKS}")
 
 
-def received(tensor: Any, kind: str) -> Any:
-    """Return a request's tensor without a copy, or its strings as a list."""
-    if kind == "STRING":
-        return [text.decode() if isinstance(text, bytes) else str(text) for text in tensor.as_numpy().reshape(-1)]
+def received(tensor: Any) -> torch.Tensor:
+    """Return a request's tensor without a copy."""
     return torch.from_dlpack(tensor.to_dlpack())
 
 
-def joined(parts: list[Any], device: torch.device) -> Any:
+def joined(parts: list[torch.Tensor], device: torch.device) -> torch.Tensor:
     """Return the parts of several requests as one batch on a device, through page-locked memory where that is a GPU."""
-    if isinstance(parts[0], list):
-        return [text for part in parts for text in part]
     if device.type != "cuda":
         return parts[0] if len(parts) == 1 else torch.cat(parts)
     rows = sum(len(part) for part in parts) if parts[0].dim() else 1
@@ -96,10 +87,8 @@ def joined(parts: list[Any], device: torch.device) -> Any:
     return staged.to(device, non_blocking=True)
 
 
-def returned(value: Any, side: Side) -> Any:
-    """Return an output in the host's memory, dense, or an array of strings; Refused for what the configuration denies."""
-    if isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value):
-        return np.array([text.encode() for text in value], np.object_)
+def returned(value: Any, side: Side) -> torch.Tensor:
+    """Return an output in the host's memory, dense; Refused for what the configuration denies."""
     if not isinstance(value, torch.Tensor):
         raise Refused(f"output '{side.name}' must be of type Tensor or List[str].")
     kind = NAMES.get(value.dtype, str(value.dtype))

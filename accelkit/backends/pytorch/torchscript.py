@@ -87,12 +87,13 @@ def _tune(config: Mapping[str, Any], log: Any) -> None:
     ):
         if (wanted := key.boolean(config)) is not None:
             switch(wanted)
-    for key, change in (
-        (keys.INTRA_OP_THREADS, torch.set_num_threads),
-        (keys.INTER_OP_THREADS, torch.set_num_interop_threads),
+    for key, word, change in (
+        (keys.INTRA_OP_THREADS, "Intra", torch.set_num_threads),
+        (keys.INTER_OP_THREADS, "Inter", torch.set_num_interop_threads),
     ):
         if key.text(config) is not None and key.integer(config) > 0:
             change(key.integer(config))
+            log.log_info(f"{word} op thread count is set to {key.integer(config)} for model instance")
     for key, word in ((keys.OPTIMIZED, "Optimized execution"), (keys.CUDNN, "cuDNN")):
         log.log_info(f"{word} is {'disabled' if key.boolean(config) else 'enabled'} for model instance")
 
@@ -123,8 +124,6 @@ def _arguments(model: str, module: Any, config: Mapping[str, Any]) -> tuple[list
 
 def _results(made: Any) -> list[Any]:
     if isinstance(made, torch.Tensor):
-        return [made]
-    if isinstance(made, list) and all(isinstance(text, str) for text in made):
         return [made]
     if isinstance(made, tuple):
         return list(made)
