@@ -47,9 +47,10 @@ def compile_keywords(of: tuple[int, int], precision: str, settings: dict[str, An
     return {"disable_tf32": precision == "fp32", **typed, **settings}
 
 
-def save_keywords(form: str, inputs: list[Any]) -> dict[str, Any]:
-    """Return what `torch_tensorrt.save` is given beside module and file."""
-    return {"output_format": FORMS[form], "arg_inputs": inputs, "retrace": True}
+def save_keywords(form: str, inputs: list[Any], largest: int) -> dict[str, Any]:
+    """Return what `torch_tensorrt.save` is given beside module and file: the batch is free up to the largest."""
+    free = {"dynamic_shapes": {"x": {0: torch.export.Dim("batch", min=1, max=largest)}}} if largest > 1 else {}
+    return {"output_format": FORMS[form], "arg_inputs": inputs, "retrace": True, **free}
 
 
 def script_keywords(precision: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def _dynamo(
     before = partition.of_program(program)
     made = trt.dynamo.compile(program, arg_inputs=given, **compile_keywords(release(trt), precision, settings))
     parts = partition.report(before, partition.of_compiled(made))
-    trt.save(made, str(out), **save_keywords(form, [example]))
+    trt.save(made, str(out), **save_keywords(form, [example], profile[2]))
     if form == "torchscript":
         _note(torch.jit.load(str(out)), out, parts)
     return parts
