@@ -12,7 +12,7 @@ from typing import Any
 
 from accelkit.errors import AccelkitError, ConfigError, ModelError
 
-FORMS = ("torchscript", "aoti")
+FORMS = ("torchscript", "aoti", "state")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,6 +60,8 @@ def build(given: argparse.Namespace) -> dict[str, Any]:
             make, given.out, form=given.form, precision=given.precision, dims=dims, profile=profile, route=given.route,
             **least,
         )  # fmt: skip
+    elif given.form == "state":
+        torch.save(make(given.precision).state_dict(), given.out)
     elif given.form == "torchscript":
         plain.torchscript(make(given.precision), given.out)
     else:

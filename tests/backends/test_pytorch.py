@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import small
 
+from accelkit import lint
 from accelkit.backends.key import Refused
 from accelkit.backends.pytorch import keys, names
 from accelkit.errors import RequestError
@@ -86,6 +87,7 @@ def repository(tmp_path_factory) -> Iterator[Path]:
         "other_type": (config(SCRIPT, {"INPUT__0": ROW}, {"OUTPUT__0": "FP16 2"}), linear),
         "no_such_place": (config(SCRIPT, {"INPUT__0": ROW}, {"OUTPUT__3": TWO}), linear),
         "elsewhere": (config(SCRIPT, {"INPUT__0": ROW}, {"OUTPUT__0": ROW}), nets.traced_elsewhere()),
+        "gap": (config(SCRIPT, {"INPUT__1": ROW}, INDEX[1]), linear),
         "inputs": (config(SCRIPT, *PAIR), linear),
         "uint16": (config(SCRIPT, {"INPUT__0": "UINT16 3"}, INDEX[1]), linear),
         "number": (config(SCRIPT, *INDEX), nets.script(nets.Number())),
@@ -273,6 +275,33 @@ def test_a_package_reads_no_parameter_not_even_a_wrong_one(loaded):
     assert said["read_none"] is None
     found = server.infer("read_none", {"INPUT__0": A, "INPUT__1": B}, ["OUTPUT__1"])
     assert list(found) == ["OUTPUT__1"] and np.array_equal(found["OUTPUT__1"], A + B)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "severity"),
+    [
+        ("mixed", "torch-names", "warning"),
+        ("gap", "torch-index", "warning"),
+        ("knobs", "unknown-parameter", "warning"),
+        *(
+            [
+                ("read_none", "torch-parameter", "warning"),
+                ("as_script", "torch-platform", "error"),
+                ("package_argument", "aoti-names", "error"),
+            ]
+            if COMPILER
+            else []
+        ),
+    ],
+)
+def test_what_the_linter_claims_holds_on_the_server(repository, loaded, name, rule, severity):
+    server, said = loaded
+    found = [one for one in lint.file(repository / name / "config.pbtxt", ["current"]) if one.rule == rule]
+    assert found and {one.severity for one in found} == {severity}
+    assert (said[name] is None) == (severity == "warning"), said[name]
+    if name == "gap":
+        with pytest.raises(RequestError, match="PyTorch execute failure"):
+            server.infer(name, {"INPUT__1": A})
 
 
 def test_threads_are_said_in_the_log_as_the_official_backend_says_them(loaded):

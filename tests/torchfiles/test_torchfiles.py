@@ -142,3 +142,30 @@ def test_an_older_pytorch_writes_no_package(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(networks, "version", lambda: (2, 2))
     with pytest.raises(ModelError, match="writes no packages of AOTInductor: install 2.6 or newer"):
         plain.package(networks.restore(MODULE, weights), tmp_path / "model.pt2", (1, 32, 100), 8, "cpu")
+
+
+def test_ways_of_running_take_turns_in_one_process(model, weights, tmp_path):
+    plain.torchscript(networks.restore(MODULE, weights), tmp_path / "model.pt")
+    np.save(tmp_path / "in.npy", model.samples("test", 8).inputs)
+    ways = {"eager": "eager", "again": "eager", "file": str(tmp_path / "model.pt"), "absent": str(tmp_path / "no.pt")}
+    order = {
+        "module": MODULE, "weights": str(weights), "ways": ways, "inputs": str(tmp_path / "in.npy"), "batches": [2, 4],
+        "seconds": 0.05, "repeats": 2, "device": "cpu",
+    }  # fmt: skip
+    (tmp_path / "order.json").write_text(json.dumps(order))
+    words = [sys.executable, "-m", "accelkit.torchfiles.timing", str(tmp_path / "order.json")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for batch in ("2", "4"):
+        for way in ("eager", "again", "file"):
+            row = found[batch][way]
+            assert len(row["rates"]) == 2 and min(row["rates"]) > 0 and row["far"] < 1e-4 and row["first_s"] > 0
+        assert "no.pt" in found[batch]["absent"]["error"]
+
+
+def test_a_state_dict_is_tensors_alone(weights, tmp_path):
+    out = tmp_path / "model.pt"
+    command.build(command.parser().parse_args([MODULE, str(weights), str(out), "--form", "state"]))
+    state = torch.load(out, weights_only=True)
+    assert len(state) == 194 and all(isinstance(value, torch.Tensor) for value in state.values())
