@@ -78,8 +78,10 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path]) 
             download(["--requirement", str(ROOT / f"constraints/stack-{name}.txt")], stack["python"], wheels)
             for wheel in wheels.iterdir():
                 slim(wheel)
-            prefix = pythons[stack["python"]]
-            with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
+            prefix, packed = pythons[stack["python"]], work / f"python-{stack['python']}.tar.gz"
+            if packed.exists():  # another stack has the same interpreter
+                continue
+            with tarfile.open(packed, "w:gz") as archive:
                 for part in (f"bin/python{stack['python']}", "lib"):
                     archive.add(prefix / part, part, filter=used)
         tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
@@ -144,8 +146,9 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
     for name, stack in versions.get("stacks").items():
         python, site = dest / f"python-{stack['python']}", dest / "stacks" / name / "site"
-        with tarfile.open(python.with_name(f"{python.name}.tar.gz")) as archive:
-            archive.extractall(python, filter="fully_trusted")
+        if not python.exists():
+            with tarfile.open(python.with_name(f"{python.name}.tar.gz")) as archive:
+                archive.extractall(python, filter="fully_trusted")
         wheels = sorted((dest / "stacks" / name).glob("*.whl"))
         if name == "kit":
             lines += [f"export LD_LIBRARY_PATH={python / 'lib'}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
