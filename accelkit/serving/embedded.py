@@ -100,16 +100,12 @@ def _home(home: Path, python: Interpreter) -> Path:
 
 
 def _launcher(interpreter: Path, stub: Path, libraries: list[str], regions: Path) -> str:
-    """Shell script that notes the stub's shared-memory region, lets it find its interpreter, and becomes it.
-
-    Text files are UTF-8 to it whatever the locale, as torch.compile needs it for PyTorch's own sources.
-    """
+    """Shell script that notes the stub's shared-memory region, lets it find its interpreter, and becomes it."""
     python, target, noted = (shlex.quote(str(path)) for path in (interpreter, stub, regions))
     libs = shlex.quote(":".join(libraries))
     return f"""#!/bin/sh
 [ -n "$2" ] && echo "$2" >> {noted}
 unset PYTHONHOME
-export PYTHONUTF8=1
 export PATH={python}/bin:"$PATH" LD_LIBRARY_PATH={libs}:"$LD_LIBRARY_PATH"
 exec {target} "$@"
 """

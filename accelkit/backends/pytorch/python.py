@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import json
+import locale
 import pickle
 import re
 from collections.abc import Mapping
@@ -44,6 +46,9 @@ def load(directory: Path, model: str, config: Mapping[str, Any], device: torch.d
         (keys.NUM_INTEROP_THREADS, torch.set_num_interop_threads),
     ):
         change(key.integer(config))
+    # A stub has the locale C, in which torch.compile cannot read PyTorch's own sources.
+    with contextlib.suppress(locale.Error):
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     options = _options(config)
     named = [config.get("default_model_filename") or "", DEFAULT_FILE, "model.pt"]
     found = next((directory / name for name in named if name and (directory / name).is_file()), None)
