@@ -74,8 +74,13 @@ def config(
 
     `parameters` are passed on, though the official backend reads none for such a package.
     """
-    own = {"platform": "torch_aoti"} if era == "current" else {"default_model_filename": FILE}
+    own = known_by(era)
     name = name or served_name(model, NAME, precision)
     return pytorch.served_by_index(
         model, name, max_batch_size, instances, dynamic_batching, parameters, **(own | settings)
     )
+
+
+def known_by(era: str | None) -> dict[str, str]:
+    """Return what tells a server of an era that the file is a package; None is the embedded server."""
+    return {"platform": "torch_aoti"} if era == "current" else {"default_model_filename": FILE}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit.paths import Built, pytorch, served_name
+from accelkit.paths import Built, pytorch, pytorch_aoti, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -39,15 +39,17 @@ def build(
     *,
     batch: int = 16,
     max_batch_size: int | None = None,
+    form: str = "torchscript",
     options: Sequence[str] = (),
 ) -> Built:
     """Return model.pt, best at `batch`, and the seconds that it took when it was made; ModelError with the reason.
 
-    `options` go to `python -m accelkit.torchfiles` as they are, such as --detour.
+    `form` "aoti" is a package of AOTInductor instead, model.pt2, which the newer front end alone writes. `options` go to
+    `python -m accelkit.torchfiles` as they are, such as --detour.
     """
     largest = max(model.max_batch if max_batch_size is None else max_batch_size, batch)
-    words = ["--tensorrt", "--precision", precision, "--profile", f"1:{batch}:{largest}", *options]
-    return pytorch.made(NAME, model, directory, "model.pt", words)
+    words = ["--tensorrt", "--precision", precision, "--profile", f"1:{batch}:{largest}", "--form", form, *options]
+    return pytorch.made(NAME, model, directory, "model.pt" if form == "torchscript" else pytorch_aoti.FILE, words)
 
 
 def config(
@@ -60,10 +62,16 @@ def config(
     instances: int = 1,
     dynamic_batching: bool = True,
     parameters: Mapping[str, str] | None = None,
+    form: str = "torchscript",
+    era: str | None = None,
     **settings: Any,
 ) -> ModelConfig:
-    """Return the ModelConfig for a file whose engines are best at `batch`; `settings` are further fields."""
+    """Return the ModelConfig for a file whose engines are best at `batch`; `settings` are further fields.
+
+    `form` and `era` as of build and of pytorch-aoti.
+    """
     largest = max(model.max_batch if max_batch_size is None else max_batch_size, batch)
-    own = {"platform": "pytorch_libtorch", "instance_group": [{"kind": "KIND_GPU", "count": instances}]}
+    kind = {"platform": "pytorch_libtorch"} if form == "torchscript" else pytorch_aoti.known_by(era)
+    own = {**kind, "instance_group": [{"kind": "KIND_GPU", "count": instances}]}
     name = name or served_name(model, NAME, precision)
     return pytorch.served_by_index(model, name, largest, instances, dynamic_batching, parameters, **(own | settings))

@@ -89,6 +89,14 @@ def test_engines_are_for_the_batches_of_the_config(model):
     }  # fmt: skip
 
 
+def test_engines_go_into_a_package_too(model):
+    path = paths.get("torch-tensorrt")
+    embedded, current = (path.config(model, form="aoti", era=era) for era in (None, "current"))
+    assert (embedded.platform, embedded.default_model_filename) == ("", "model.pt2")
+    assert (current.platform, current.default_model_filename) == ("torch_aoti", "")
+    assert not lint.check(current, eras=["current"]) and path.config(model).platform == "pytorch_libtorch"
+
+
 @pytest.fixture(scope="module")
 def served(model, tmp_path_factory):
     """What is here of the two on this machine: built, proven, and the evidence that the ended server left."""

@@ -47,6 +47,8 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
     if config.get("sequence_batching"):
         raise Refused("Sequence batching is not supported yet.")
     try:
+        if _has_engines(path):
+            import torch_tensorrt  # noqa: F401 - brings the operator that runs engines
         number = device.index if device is not None and device.type == "cuda" else -1
         loaded = torch._inductor.aoti_load_package(str(path), device_index=number)
         known = names.of_package(loaded.loader.get_call_spec())
@@ -79,6 +81,12 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
     facts = {"runtime": "AOTInductor", "kernels": dict(kernels(path)), "made_for": metadata(path), "cudnn": True}
     inputs, outputs = (sides(model, side, config, placed[side]) for side in ("input", "output"))
     return Program(call, inputs, outputs, at, facts)
+
+
+def _has_engines(path: Path) -> bool:
+    """Whether a package calls TensorRT's engines."""
+    with zipfile.ZipFile(path) as archive:
+        return any(b"tensorrt" in archive.read(name) for name in archive.namelist() if name.endswith((".cpp", ".json")))
 
 
 def metadata(path: Path) -> dict[str, str]:
