@@ -36,6 +36,8 @@ class Entry:
     path: paths.Path
     precision: str
     served: str = ""
+    model: Model | None = None
+    """The model with its tensors named as they are served."""
     status: str = "measured"
     reason: str | None = None
     seconds: float = 0.0
@@ -127,6 +129,8 @@ def _entries(model: Model, names: Iterable[str] | None, baseline: str) -> list[E
     first = paths.one(baseline, model)
     for spec in [f"{first[0].NAME}:{first[1]}", *(paths.names() if names is None else names)]:
         able = paths.chosen(spec, model)
+        if ":" not in spec:
+            able = [one for one in able if paths.worthwhile(*one, here)]
         for path, precision in able[:1] if able[0][0].unavailable(here, model) else able:
             entry = Entry(path, precision)
             found.setdefault(entry.name, entry)
@@ -162,14 +166,14 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
     path = entry.path
     fitted = paths.fitted(path, machine.probe(), load.batch, model.max_batch)
     config = path.config(model, precision=entry.precision, **fitted)
-    entry.served = config.name
+    entry.served, entry.model = config.name, paths.as_served(model, config)
     entry.provenance = {"code": code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
     placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = next(batches(model, model.samples("test", 4).inputs, min(4, load.batch)))
     with Server(store, models=[entry.served], profile=profile, interpreters=interpreters.own(path)) as server:
         for _ in range(PROFILED):
-            server.infer(entry.served, named(model.inputs, inputs))
+            server.infer(entry.served, named(entry.model.inputs, inputs))
     try:
         found = evidence.READERS[path.EVIDENCE](profile)
     except MeasureError as error:
@@ -194,8 +198,11 @@ def _measure(
     runs: dict[str, list[bench.Run]] = {}
     broken: dict[str, str] = {}
     if base in able:
-        data = bench.inputs_file(model, out / f"inputs-{model.name}.json")
-        measures = {entry.name: bench.served(at[entry.name], entry.served, load, data, entry.seconds) for entry in able}
+        data = {entry.name: _inputs_file(model, entry, out) for entry in able}
+        measures = {
+            entry.name: bench.served(at[entry.name], entry.served, load, data[entry.name], entry.seconds)
+            for entry in able
+        }
         candidates = [Candidate(name, measure) for name, measure in measures.items()]
         candidates.insert(1, Candidate(again, measures[base.name]))
         candidates += [Candidate(f"{name} {IN_PROCESS}", in_process[name]) for name in measures if name in in_process]
@@ -203,7 +210,9 @@ def _measure(
         for name, reason in broken.items():
             say(f"{name}: {reason}")
         for entry in able:
-            entry.provenance["command"] = bench.command(entry.served, "127.0.0.1:8001", load, data.name, entry.seconds)
+            entry.provenance["command"] = bench.command(
+                entry.served, "127.0.0.1:8001", load, data[entry.name].name, entry.seconds
+            )
             if entry.name in broken:
                 entry.end("failed", broken[entry.name])
     if base.name in runs and again in runs:
@@ -213,9 +222,18 @@ def _measure(
     return {}
 
 
+def _inputs_file(model: Model, entry: Entry, out: Path) -> Path:
+    """The inputs of the load under the names that a path is served by: one file for all that keep the model's own."""
+    served = entry.model or model
+    own = f"-{served.inputs[0].name}" if served.inputs != model.inputs else ""
+    file = out / f"inputs-{model.name}{own}.json"
+    return bench.inputs_file(served, file)
+
+
 def _prove(
     server: Server, model: Model, entry: Entry, load: Load, limits: Budget, say: Callable[[str], object]
 ) -> None:
+    model = entry.model or model
     entry.seconds, first = bench.seconds_for(server, entry.served, model, load, limits.window_s)
     entry.cost["first_inference_ms"] = round(first, 2)
     infer, seen = parity.served(server, entry.served, model), entry.parts["precision"]["observed"]

@@ -28,7 +28,8 @@ def recognize(
     path, precision = paths.one(path_name, model)
     inputs = model.preprocess([model.open(image) for image in images])
     with tempfile.TemporaryDirectory(prefix="accelkit-") as folder:
-        name = path.config(model, precision=precision).name
+        config = path.config(model, precision=precision)
+        name, model = config.name, paths.as_served(model, config)
         if url is None:
             paths.place(path, model, Path(folder), precision)
         mode = "remote" if url else "embedded"

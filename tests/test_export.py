@@ -123,3 +123,11 @@ def test_best_keeps_the_batch_that_it_was_measured_with(tmp_path):
     assert repository.read(made / "model_repository" / "text_recognition_openvino").max_batch_size == 4
     with Server(made / "model_repository") as running:
         run(made, "-m", "pytest", "-q", "-p", "no:cacheprovider", url=running.grpc)
+
+
+def test_a_project_names_the_tensors_as_its_config_does(tmp_path):
+    pytest.importorskip("torch")
+    made = export.export(models.get(), "pytorch", tmp_path / "mine")
+    assert '"INPUT__0": normalize' in (made / "words.py").read_text()
+    with Server(made / "model_repository") as running:
+        assert "1 passed" in run(made, "-m", "pytest", "-q", "-p", "no:cacheprovider", url=running.grpc)

@@ -9,7 +9,7 @@ from accelkit.errors import ConfigError
 
 DESIGN = (
     "onnxruntime-cpu onnxruntime-cuda onnxruntime-tensorrt onnxruntime-openvino openvino tensorrt torch-tensorrt "
-    "tf-tensorrt fil fastertransformer vllm tensorrt-llm pytorch tensorflow"
+    "tf-tensorrt fil fastertransformer vllm tensorrt-llm pytorch pytorch-aoti tensorflow"
 ).split()
 
 
@@ -27,7 +27,7 @@ def test_the_table_holds_every_path_of_the_design_once():
 def test_every_path_says_in_one_line_what_it_needs(name):
     path = paths.get(name)
     assert name == path.NAME and path.BACKEND and path.NEEDS
-    reason = path.unavailable(without("onnxruntime", "treelite", "openvino"))
+    reason = path.unavailable(without("onnxruntime", "treelite", "openvino", "torch"))
     assert reason and "\n" not in reason and path.NEEDS in reason
     assert ("does not build it" if isinstance(path, paths.Unbuilt) else "missing here: ") in reason
 
@@ -39,7 +39,7 @@ def test_an_unknown_path_lists_those_there_are():
 
 def test_a_missing_gpu_is_named_only_where_one_is_needed():
     assert "an NVIDIA GPU" in paths.get("tensorrt").unavailable(without()).split("missing here")[1]
-    assert "GPU" not in paths.get("pytorch").unavailable(without())
+    assert "GPU" not in paths.get("pytorch").unavailable(without("torch"))
     gpu = machine.Gpu("H200", 141.0, "9.0", "580")
     found = dataclasses.replace(without(), gpus=(gpu,))
     assert "an NVIDIA GPU" not in paths.get("tensorrt").unavailable(found).split("missing here")[1]
@@ -47,9 +47,9 @@ def test_a_missing_gpu_is_named_only_where_one_is_needed():
 
 def test_a_path_without_a_recipe_does_not_pretend_to_build(tmp_path):
     with pytest.raises(ConfigError, match="this version of the kit does not build it"):
-        paths.get("torch-tensorrt").build(models.get(), tmp_path)
+        paths.get("vllm").build(models.get(), tmp_path)
     with pytest.raises(ConfigError, match="unavailable"):
-        paths.place(paths.get("torch-tensorrt"), models.get(), tmp_path)
+        paths.place(paths.get("vllm"), models.get(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

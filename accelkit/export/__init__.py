@@ -50,7 +50,8 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
         commented = COMMITTED / name / repository.FILE
         if commented.exists() and repository.equal(repository.read(commented), repository.read(placed.directory)):
             shutil.copyfile(commented, placed.directory / repository.FILE)
-        largest = repository.read(placed.directory).max_batch_size or SAMPLES
+        served = repository.read(placed.directory)
+        largest, model = served.max_batch_size or SAMPLES, paths.as_served(model, served)
         _samples(model, new / "samples.npz", min(SAMPLES, largest))
         words = getattr(model, "client_code", None)
         if words:

@@ -48,7 +48,7 @@ def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[
     started, kind, error = time.monotonic(), None, None
     try:
         execute(path, out / path.name, out, tick)
-        kind = mode(results)
+        kind = mode(results, *form.metadata(form.read(path)).get("paths", [])[:1])
     except LessonError as failure:
         error = str(failure)
     seconds, outcome = round(time.monotonic() - started, 1), "failed" if error else "ok"
@@ -88,10 +88,11 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
         raise LessonError(f"{path.name}: stopped early, cell {unrun[0]} and {len(unrun) - 1} more never ran")
 
 
-def mode(results: Path) -> str:
+def mode(results: Path, main: str | None = None) -> str:
     """Derive live, recorded or mixed from the results that a lesson wrote; LessonError when none of them is one.
 
-    It is "baseline only" when nothing but the baseline was measured although the lesson is about another path.
+    It is "baseline only" when nothing but the baseline was measured although the lesson is about another path, and "partly
+    live" when paths beside the lesson's `main` one were, which is not here.
     """
     from accelkit import paths
 
@@ -102,6 +103,9 @@ def mode(results: Path) -> str:
     about = [row for row in rows if row.get("path", paths.BASELINE) != paths.BASELINE]
     if about and not [row for row in about if row["status"] in ("measured", "rejected")]:
         return "baseline only"
+    own = {row["status"] for row in about if row["path"] == (main or "").partition(":")[0]}
+    if own == {"unavailable"} and kinds == {False}:
+        return "partly live"
     return "mixed" if len(kinds) == 2 else "recorded" if kinds.pop() else "live"
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 SEVERITIES = ("error", "warning", "info")
+OTHERS = "configs"
+"""The folder of a model's further configurations."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ def check(
 
 
 def file(path: Path, eras: Sequence[str] = ERAS) -> list[Finding]:
-    """Return the findings in a config.pbtxt; one that does not parse is one, ConfigError is raised if it is unreadable."""
+    """Return the findings in a config.pbtxt; one that does not parse is one, ConfigError is raised if it is unreadable.
+
+    A file beside it in configs/ is for a server that is started with --model-config-name; named after an era it is for that.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -73,7 +78,10 @@ def file(path: Path, eras: Sequence[str] = ERAS) -> list[Finding]:
         place, _, reason = str(error).partition(": ")
         fix = "correct it at the line and column that are named"
         return [Finding(place, "error", "syntax", reason, "the server cannot read the file", fix, tuple(eras))]
-    return check(config, eras=eras, directory=path.absolute().parent, where=str(path), text=text)
+    directory = path.absolute().parent
+    if directory.name == OTHERS:
+        directory, eras = directory.parent, [era for era in eras if path.stem not in ERAS or era == path.stem]
+    return check(config, eras=eras, directory=directory, where=str(path), text=text)
 
 
 def configs(targets: Iterable[Path]) -> list[Path]:
@@ -88,7 +96,8 @@ def configs(targets: Iterable[Path]) -> list[Path]:
             files += below
         else:
             raise ConfigError(f"{target}: no {repository.FILE} there: name a file, a model's directory or a repository")
-    return list(dict.fromkeys(files))
+    others = {file: sorted(file.parent.glob(f"{OTHERS}/*.pbtxt")) for file in files if file.parent.name != OTHERS}
+    return list(dict.fromkeys(each for file in files for each in (file, *others.get(file, ()))))
 
 
 def _place(where: str, text: str, token: str) -> str:

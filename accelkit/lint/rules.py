@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import accelerators, plans
+from accelkit.lint import accelerators, plans, pytorch
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -23,7 +23,7 @@ OPENVINO_VALUES = {
     "PERFORMANCE_HINT": "latency|throughput|cumulative_throughput",
 }  # fmt: skip
 Found = Iterator[tuple[str, str]]
-MODULES = (accelerators, plans)
+MODULES = (accelerators, plans, pytorch)
 """Modules beside this one that hold functions of rules."""
 
 

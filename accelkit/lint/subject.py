@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 DEFAULT_FILES = {"onnxruntime": "model.onnx", "openvino": "model.xml", "tensorrt": "model.plan"}
+TORCH_FILES = {"torch_aoti": "model.pt2"}
 
 
 @dataclass(frozen=True)
@@ -69,4 +70,8 @@ class Subject:
         """Name of the model's file in a version; empty when the kit does not know."""
         if self.backend == "fil" and not self.config.default_model_filename:
             return self.table.FILES.get(self.parameters.get("model_type", "xgboost"), "")
+        if self.backend == "pytorch" and not self.config.default_model_filename:
+            return {"model.py": "model.py"}.get(self.config.runtime) or TORCH_FILES.get(
+                self.config.platform, "model.pt"
+            )
         return self.config.default_model_filename or DEFAULT_FILES.get(self.backend, "")

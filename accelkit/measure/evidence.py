@@ -162,9 +162,9 @@ def from_forests(directory: Path) -> Evidence:
     return Evidence(f"report of the served instances: {'; '.join(sorted(how))}", kinds, "+".join(sorted(observed)))
 
 
-def _gpu(name: str) -> Callable[[Path], Evidence]:
-    """A reader of evidence_gpu, which is imported when it is called."""
-    return lambda directory: getattr(import_module("accelkit.measure.evidence_gpu"), name)(directory)
+def _of(module: str, name: str) -> Callable[[Path], Evidence]:
+    """A reader of a module beside this one, which is imported when it is called."""
+    return lambda directory: getattr(import_module(f"accelkit.measure.{module}"), name)(directory)
 
 
 READERS: dict[str, Callable[[Path], Evidence]] = {
@@ -172,7 +172,9 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "onnxruntime-openvino": from_openvino_profiles,
     "openvino": from_layers,
     "fil": from_forests,
-    "onnxruntime-cuda": _gpu("from_cuda"),
-    "onnxruntime-tensorrt": _gpu("from_tensorrt_provider"),
-    "tensorrt": _gpu("from_plans"),
+    "onnxruntime-cuda": _of("evidence_gpu", "from_cuda"),
+    "onnxruntime-tensorrt": _of("evidence_gpu", "from_tensorrt_provider"),
+    "tensorrt": _of("evidence_gpu", "from_plans"),
+    "pytorch": _of("evidence_torch", "from_pytorch"),
+    "torch-tensorrt": _of("evidence_torch", "from_torch_tensorrt"),
 }

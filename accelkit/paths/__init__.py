@@ -10,7 +10,7 @@ import inspect
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
@@ -63,7 +63,7 @@ class Path(Protocol):
     EVIDENCE: str
     """Name of the reader in accelkit.measure.evidence.READERS."""
     GPU: bool
-    """Whether it runs on an NVIDIA GPU."""
+    """Whether it runs on an NVIDIA GPU; it may name precisions that only a GPU is for as GPU_PRECISIONS."""
     REDUCED: str | None
     """What hardware may compute its fp32 in without being asked; None for a path that keeps fp32."""
 
@@ -149,6 +149,22 @@ def chosen(spec: str, model: Model) -> list[tuple[Path, str]]:
     if precision and precision not in able:
         raise ConfigError(f"path {name} has {model.name} in {', '.join(able)}, not in {precision!r}")
     return [(path, known) for known in able if precision in ("", known)]
+
+
+def worthwhile(path: Path, precision: str, machine: Machine) -> bool:
+    """Whether a precision is worth a try on a machine when nobody asked for it: some are for GPUs alone."""
+    return bool(machine.gpus) or precision not in getattr(path, "GPU_PRECISIONS", ())
+
+
+def as_served(model: Model, config: ModelConfig) -> Model:
+    """Return the model with its tensors named as a config names them, in its order: some backends insist on names."""
+    sides = {"inputs": (model.inputs, config.input), "outputs": (model.outputs, config.output)}
+    renamed = {
+        side: tuple(replace(spec, name=entry.name) for spec, entry in zip(specs, entries))
+        for side, (specs, entries) in sides.items()
+        if [spec.name for spec in specs] != [entry.name for entry in entries][: len(specs)]
+    }
+    return cast("Model", replace(cast(Any, model), **renamed)) if renamed else model
 
 
 def one(spec: str, model: Model) -> tuple[Path, str]:

@@ -3,11 +3,12 @@
 The order is {"backend", "repository", "model", "config", "feeds": {input: NPY of [N, batch, ...]}}. Every line is answered by
 one of JSON: [[start, end], ...] in nanoseconds, of calls one after another. Nothing of the kit's own packages is needed, so
 it runs in the interpreter of a backend. ONNX Runtime is called as its users call it, session.run; TensorRT has no such call
-that copies, so the stand-in's instance stands for it.
+that copies, so the stand-in's instance stands for it, and for PyTorch too, whose copies are then the same as when served.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -42,11 +43,14 @@ class _Input:
     def __dlpack__(self, **options: Any) -> Any:
         return self.array.__dlpack__(**options)
 
+    def to_dlpack(self) -> Any:
+        return self.array.__dlpack__()
+
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
 
 
-def tensorrt(order: dict[str, Any]) -> Callable[[Feed], Any]:
+def instance(order: dict[str, Any]) -> Callable[[Feed], Any]:
     """Return a request to the stand-in's own instance; its outputs are views of its memory."""
     utils = ModuleType("triton_python_backend_utils")
     quiet = {f"log_{kind}": lambda text: None for kind in ("info", "verbose")}
@@ -54,22 +58,27 @@ def tensorrt(order: dict[str, Any]) -> Callable[[Feed], Any]:
     utils.Logger = SimpleNamespace(**quiet, **loud)
     utils.Tensor = SimpleNamespace(from_dlpack=lambda name, array: (name, array))
     utils.TritonError = str
+    utils.get_input_tensor_by_name = lambda request, name: next(one for one in request.inputs() if one.name() == name)
     utils.InferenceResponse = lambda tensors=None, error=None: dict(tensors) if error is None else sys.exit(error)
     sys.modules["triton_python_backend_utils"] = utils
     host.capsule = lambda array: array
     host.command_line = lambda: []
-    from accelkit.backends.tensorrt.model import TritonPythonModel
+    backend = importlib.import_module(f"accelkit.backends.{order['backend']}.model").TritonPythonModel()
+    group = order["config"]["instance_group"][0]
+    kind = "GPU" if order["backend"] == "tensorrt" else group.get("kind", "KIND_AUTO").removeprefix("KIND_")
+    if kind == "AUTO":
+        import torch
 
-    instance = TritonPythonModel()
-    instance.initialize({
+        kind = "GPU" if torch.cuda.is_available() else "CPU"
+    backend.initialize({
         "model_config": json.dumps(order["config"]), "model_name": order["model"], "model_version": "1",
         "model_repository": str(Path(order["repository"], order["model"])), "model_instance_name": f"{order['model']}_0_0",
-        "model_instance_kind": "GPU", "model_instance_device_id": "0",
+        "model_instance_kind": kind, "model_instance_device_id": "0",
     })  # fmt: skip
 
     def infer(feed: Feed) -> Any:
         inputs = [_Input(name, array) for name, array in feed.items()]
-        return instance.execute([SimpleNamespace(inputs=lambda: inputs, requested_output_names=list)])[0]
+        return backend.execute([SimpleNamespace(inputs=lambda: inputs, requested_output_names=list)])[0]
 
     return infer
 
@@ -79,7 +88,7 @@ def main() -> None:
     order = json.loads(Path(sys.argv[1]).read_text())
     arrays = {name: np.load(file) for name, file in order["feeds"].items()}
     feeds = [dict(zip(arrays, parts)) for parts in zip(*arrays.values())]
-    infer = {"onnxruntime": onnxruntime, "tensorrt": tensorrt}[order["backend"]](order)
+    infer = {"onnxruntime": onnxruntime}.get(order["backend"], instance)(order)
     for feed in (feeds * 3)[:8]:
         infer(feed)
     print("ready", flush=True)

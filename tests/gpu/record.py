@@ -46,18 +46,21 @@ class Step:
     in_process: tuple[str, ...] = ()
 
 
+PYTORCH = ("pytorch", "pytorch-aoti", "torch-tensorrt")
+"""Eager, compiled and with TensorRT: also called as PyTorch's users call a model, without a server."""
+
 STEPS = {
-    "batch16": Step(Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt")),
+    "batch16": Step(Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt", *PYTORCH)),
     "batch1": Step(Load(1, 2), 3),
     "batch64": Step(Load(64, 2), 3),
-    "batch256": Step(Load(256, 2), 3),
+    "batch256": Step(Load(256, 2), 3, PYTORCH),
 }
 
 
 def on_gpu(model: models.Model) -> list[str]:
     """Every GPU path that is here, in every precision of the model, as PATH:PRECISION."""
     here = machine.probe()
-    able = [paths.get(name) for name in paths.names() if paths.get(name).GPU]
+    able = [paths.get(name) for name in paths.names() if paths.get(name).GPU and here.gpus]
     able = [path for path in able if path.unavailable(here, model) is None]
     return [f"{path.NAME}:{precision}" for path in able for _, precision in paths.chosen(path.NAME, model)]
 
@@ -97,8 +100,8 @@ def in_process(
     path, precision = paths.one(spec, model)
     store, batch = folder / spec.replace(":", "-"), step.load.batch
     placed = paths.place(path, model, store, precision, **_fitted(path, model, step))
-    feeds = {}
-    for name, array in named(model.inputs, model.samples("test", 4 * batch).inputs).items():
+    feeds, served = {}, paths.as_served(model, repository.read(placed.directory))
+    for name, array in named(served.inputs, model.samples("test", 4 * batch).inputs).items():
         feeds[name] = str(store / f"{len(feeds)}.npy")
         whole = len(array) // batch
         np.save(feeds[name], array[: whole * batch].reshape(whole, batch, *array.shape[1:]))

@@ -9,8 +9,9 @@ from pathlib import Path
 import gpu_calls
 import pytest
 
-from accelkit import interpreters, machine, paths
+from accelkit import interpreters, machine, paths, repository
 from accelkit.measure import evidence, parity
+from accelkit.paths import pytorch
 from accelkit.serving import Server
 from tests.gpu.conftest import here
 
@@ -26,13 +27,30 @@ def test_it_is_right_and_runs_where_and_as_it_says(name, precision, model, tmp_p
     placed = paths.place(path, model, tmp_path / "models", precision, **fitted)
     served, profile = placed.directory.name, tmp_path / "profile"
     with Server(tmp_path / "models", profile=profile, interpreters=interpreters.own(path)) as server:
-        infer = parity.served(server, served, model)
+        named = paths.as_served(model, repository.read(placed.directory))
+        infer = parity.served(server, served, named)
         rule = parity.held_to(precision, path.REDUCED)
-        found = parity.check(model, infer, rule, 1024, 16)
-        odd = parity.check(model, infer, rule, 39, 13)
+        found = parity.check(named, infer, rule, 1024, 16)
+        odd = parity.check(named, infer, rule, 39, 13)
     assert found.passed and odd.passed, found.reason or odd.reason
     seen = evidence.READERS[path.EVIDENCE](profile)
     assert seen.observed in (precision, rule), seen
+
+
+def test_an_operator_that_tensorrt_lacks_stays_with_pytorch_and_the_answers_stay(model, tmp_path):
+    path = paths.get("torch-tensorrt")
+    here(path, model)
+    built = path.build(model, tmp_path, "fp16", options=["--detour"])
+    parts = pytorch.facts(built)["partition"]
+    assert parts["engines"] > 1 and parts["outside"].get("aten::copysign") == 3, parts
+    assert 0 < parts["inside"] < parts["operators"]
+    config = path.config(model, precision="fp16", name="detour")
+    repository.add(tmp_path / "models", config, built.files)
+    named = paths.as_served(model, config)
+    with Server(tmp_path / "models", profile=tmp_path / "profile", interpreters=interpreters.own(path)) as server:
+        found = parity.check(named, parity.served(server, "detour", named), "fp16", 256)
+    assert found.passed, found.reason
+    assert "3 copysign" in evidence.READERS[path.EVIDENCE](tmp_path / "profile").how
 
 
 @pytest.mark.parametrize("scenario", gpu_calls.SCENARIOS)

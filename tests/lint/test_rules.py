@@ -67,6 +67,24 @@ def openvino(*parts: str, **more: str) -> str:
     return text("openvino", "max_batch_size: 8", *parts, **{"ENABLE_BATCH_PADDING": "YES", **more})
 
 
+def torch(
+    inputs: str = "INPUT__0",
+    outputs: str = "OUTPUT__0",
+    *parts: str,
+    platform: str = "pytorch_libtorch",
+    file: str = "",
+    **values: str,
+) -> str:
+    """A config of the backend pytorch with these names, separated by spaces."""
+    named = [f'input [ {{ name: "{name}" data_type: TYPE_FP32 dims: [ 3 ] }} ]' for name in inputs.split()]
+    named += [f'output [ {{ name: "{name}" data_type: TYPE_FP32 dims: [ 3 ] }} ]' for name in outputs.split()]
+    named += [f'platform: "{platform}"'] * bool(platform) + [f'default_model_filename: "{file}"'] * bool(file)
+    return text("pytorch", *named, *parts, **values)
+
+
+AOTI = {"platform": "torch_aoti"}
+
+
 def fil(without: str = "", **more: str) -> str:
     """A config of the backend fil that loads in every era; a value None leaves a key out."""
     values = {"is_classifier": "true", "output_class": "true", "threshold": "0.5", **more}
@@ -241,6 +259,37 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
          (plan("graphs: true graph_spec { batch_size: 16 graph_lower_bound { batch_size: 9 } }"), "without shapes", ERAS)],
         [plan("graphs: true"), plan("graphs: true graph_spec { batch_size: 16 }")],
     ),
+    "torch-names": (
+        [(torch("INPUT__0 other"), 'input "other" among inputs named by <name>__<index>', ERAS),
+         (torch("x", "OUTPUT__0 y"), 'output "y"', ERAS)],
+        [torch("INPUT__0 INPUT__1"), torch("x y", "a b"), torch("ARGS[0] INPUT__1", "RESULT", **AOTI)],
+    ),
+    "torch-index": (
+        [(torch("INPUT__1"), "inputs at the places 1", ERAS), (torch("INPUT__0 INPUT__0"), "at the places 0, 0", ERAS),
+         (torch("x", "OUTPUT__2 OUTPUT__2"), "outputs at the places 2, 2", ERAS)],
+        [torch("INPUT__1 INPUT__0"), torch("INPUT__0", "OUTPUT__1"), torch("a b")],
+    ),
+    "torch-parameter": (
+        [(torch(NUM_THREADS="1"), '"NUM_THREADS" for TorchScript', ERAS),
+         (torch(INFERENCE_MODE="true", **AOTI), '"INFERENCE_MODE" for AOTInductor', ERAS),
+         (torch("x", "y", 'runtime: "model.py"', INFERENCE_MODE="true"), '"INFERENCE_MODE" for the Python runtime', ERAS)],
+        [torch(INFERENCE_MODE="true"), torch("x", "y", 'runtime: "model.py"', NUM_THREADS="1"), torch(unknown="1")],
+    ),
+    "torch-platform": (
+        [(torch(file="model.pt2"), 'platform "pytorch_libtorch" with the file model.pt2', ERAS),
+         (torch(file="model.pt", **AOTI), 'platform "torch_aoti" with the file model.pt', ERAS)],
+        [torch(), torch(**AOTI), torch(file="mine.pt2", **AOTI), torch(file="mine.pt"), torch(file="model.pt2", platform="")],
+    ),
+    "aoti-names": (
+        [(torch("x", **AOTI), 'input "x"', ERAS), (torch("ARGS[0]", "logits", **AOTI), 'output "logits"', ERAS)],
+        [torch(**AOTI), torch("ARGS[0] KWARGS[mask]", "RESULT[a][0]", **AOTI), torch("INPUT__0", "RESULT", **AOTI), torch("x")],
+    ),
+    "aoti-platform": (
+        [(torch(file="model.pt2", platform=""), '"model.pt2" without a platform', NEW)], [torch(**AOTI), torch(platform="")],
+    ),
+    "aoti-era": (
+        [(torch(file="model.pt2", platform=""), "a package of AOTInductor", ("legacy",))], [torch(), torch(platform="")],
+    ),
     "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
 }  # fmt: skip
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
@@ -275,12 +324,12 @@ def test_every_rule_is_tested_and_described():
         assert all((rule.finds, rule.why, rule.fix, rule.source)), rule.name
     defined = {name: value for module in (rules, *rules.MODULES) for name, value in vars(module).items()}
     finders = {name for name, value in defined.items() if name.startswith("_") and getattr(value, "__code__", None)}
-    helpers = {"_table", "_class_key"}
+    helpers = {"_table", "_class_key", "_sides"}
     assert finders - helpers == {"_" + rule.name.replace("-", "_") for rule in rules.RULES}
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
-    names = ("onnxruntime", "openvino", "fil", "tensorrt")
+    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch")
     tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in names]
     known = (
         {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
@@ -295,6 +344,8 @@ def test_every_key_that_a_rule_names_is_in_a_backends_table():
         "torch_aoti",
         "dynamic_batching",
         "graph_lower_bound",
+        "pytorch_libtorch",
+        "default_model_filename",
     }
     assert len(named) > 10 and named - others <= known
 
@@ -338,4 +389,5 @@ def test_every_committed_config_is_free_of_findings():
     files = lint.configs([ROOT / "model_repository"])
     assert len(files) > 1
     for file in files:
-        assert [found.line() for found in lint.file(file) if found.severity != "info"] == []
+        eras = NEW if "pytorch_aoti" in file.parent.name else ERAS  # no server of the legacy era reads such a package
+        assert [found.line() for found in lint.file(file, eras) if found.severity != "info"] == []

@@ -94,12 +94,15 @@ def test_a_lesson_that_ends_in_another_way_is_failed(tmp_path, monkeypatch, sour
         ([(True, "measured"), (False, "rejected")], "mixed"),
         ([(False, "measured", "onnxruntime-cpu"), (False, "unavailable", "tensorrt")], "baseline only"),
         ([(False, "measured", "onnxruntime-cpu"), (True, "measured", "tensorrt")], "mixed"),
+        ([(False, "measured", "pytorch"), (False, "unavailable", "tensorrt")], "partly live"),
+        ([(False, "measured", "pytorch"), (False, "unavailable", "openvino")], "live"),
+        ([(False, "measured", "tensorrt"), (False, "unavailable", "pytorch")], "live"),
     ],
 )
 def test_the_mode_is_derived_from_the_results(tmp_path, rows, mode):
     file = tmp_path / "x.json"
     file.write_text(json.dumps([dict(zip(("recorded", "status", "path"), row, strict=False)) for row in rows]))
-    assert execution.mode(file) == mode
+    assert execution.mode(file, "tensorrt:fp16") == mode
 
 
 @pytest.mark.parametrize("content", [None, "[]", '[{"recorded": false, "status": "unavailable"}]'])

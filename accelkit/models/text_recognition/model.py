@@ -52,6 +52,8 @@ class TextRecognition:
     name: str = "text_recognition"
     kind: str = "network"
     precisions: tuple[str, ...] = ("fp32", "tf32", "fp16", "int8")
+    network: str = "accelkit.models.text_recognition.training.network"
+    """The module whose `restore` makes the network in PyTorch from the state dict."""
     max_batch: int = 64
     metric: str | None = "word_accuracy"
     inputs: tuple[Tensor, ...] = (Tensor("input.1", "float32", (1, preprocess.HEIGHT, preprocess.WIDTH)),)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -84,3 +87,10 @@ class TextRecognizer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.FeatureExtraction.ConvNet(x)
         return self.Prediction(features.mean(2).transpose(1, 2))
+
+
+def restore(state: Mapping[str, Any]) -> TextRecognizer:
+    """Return the network of a state dict of NumPy arrays, as wide as that is, ready to infer."""
+    network = TextRecognizer(state["Prediction.weight"].shape[1])
+    network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
+    return network.eval()

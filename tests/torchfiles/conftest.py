@@ -1,0 +1,6 @@
+"""Small modules for these tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "fixtures"))

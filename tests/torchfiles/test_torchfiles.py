@@ -1,0 +1,171 @@
+"""Files of PyTorch: the network, TorchScript, AOTInductor's packages, and how TensorRT's part is counted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from accelkit import models
+from accelkit.errors import ConfigError, ModelError
+from accelkit.torchfiles import __main__ as command
+
+torch = pytest.importorskip("torch")
+
+from accelkit.torchfiles import networks, partition, plain  # noqa: E402
+
+MODULE = "accelkit.models.text_recognition.training.network"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.get()
+
+
+@pytest.fixture(scope="module")
+def weights(model, tmp_path_factory):
+    file = tmp_path_factory.mktemp("weights") / "weights.npz"
+    np.savez(file, **model.state())
+    return file
+
+
+def far(model, outputs: torch.Tensor, count: int) -> float:
+    right = model.reference("test", count)
+    return float(np.abs(outputs.numpy() - right).max() / np.abs(right).max())
+
+
+@pytest.mark.parametrize(("detour", "limit"), [(False, 1e-4), (True, 1e-4)])
+def test_the_network_computes_what_the_onnx_file_does(model, weights, detour, limit):
+    network = networks.restore(MODULE, weights, detour=detour)
+    with torch.no_grad():
+        found = network(torch.from_numpy(model.samples("test", 16).inputs))
+    assert 0 < far(model, found, 16) < limit
+    assert sum(isinstance(part, networks.Detour) for part in network.modules()) == 3 * detour
+
+
+def test_in_fp16_weights_and_arithmetic_are_half_and_the_ends_are_not(model, weights):
+    network = networks.restore(MODULE, weights, "fp16")
+    with torch.no_grad():
+        found = network(torch.from_numpy(model.samples("test", 4).inputs))
+    assert found.dtype == torch.float32 and 1e-5 < far(model, found, 4) < 2e-2
+    assert {value.dtype for value in network.parameters()} == {torch.float16}
+
+
+def test_torchscript_holds_no_batch_and_no_device(model, weights, tmp_path):
+    plain.torchscript(networks.restore(MODULE, weights), tmp_path / "model.pt")
+    again = torch.jit.load(str(tmp_path / "model.pt"))
+    for count in (1, 5):
+        with torch.no_grad():
+            found = again(torch.from_numpy(model.samples("test", count).inputs))
+        assert far(model, found, count) < 1e-4
+    assert "device=" not in str(again.inlined_graph)
+
+
+def test_weights_are_arrays_and_never_unpickled(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path / "harm").mkdir, ()
+
+    np.savez(tmp_path / "weights.npz", layer=np.array([Harm()], dtype=object))
+    for name in ("weights.npz", "absent.npz"):
+        with pytest.raises(ModelError, match="holds no arrays of a state dict"):
+            networks.restore(MODULE, tmp_path / name)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_the_command_prints_one_line_of_json(weights, tmp_path):
+    words = [MODULE, str(weights), str(tmp_path / "model.pt"), "--dims", "1x32x100"]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelkit.torchfiles", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["form"], facts["precision"], facts["torch"]) == ("torchscript", "fp32", torch.__version__)
+    assert facts["bytes"] == (tmp_path / "model.pt").stat().st_size and facts["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        (["--profile", "9:8:7"], ConfigError, "profile 9:8:7: give least, best and largest batch"),
+        (["--dims", "axb"], ConfigError, "axb: numbers with x between them"),
+        (["--precision", "int8"], ConfigError, "invalid choice"),
+        (["--tensorrt"], ModelError, "Torch-TensorRT"),
+    ],
+)
+def test_bad_input_is_one_line(weights, tmp_path, words, error, said):
+    with pytest.raises(error, match=said) as refused:
+        command.build(command.parser().parse_args([MODULE, str(weights), str(tmp_path / "out"), *words]))
+    assert "\n" not in str(refused.value) and not (tmp_path / "out").exists()
+
+
+def test_operators_are_counted_in_each_kind_of_graph(weights):
+    network = networks.restore(MODULE, weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = partition.of_script(torch.jit.freeze(torch.jit.script(network)))
+        program = partition.of_program(plain.exported(network, torch.zeros(2, 1, 32, 100), 8))
+    assert script["aten::conv2d"] + script["aten::_convolution"] == 32 and script["aten::max_pool2d"] == 3
+    assert program["aten::conv2d"] == 32 and program["aten::max_pool2d"] == 3 and program["aten::linear"] == 1
+    assert not [kind for kind in script if kind.startswith("prim::")]
+
+
+def test_what_is_in_an_engine_is_what_is_no_longer_outside():
+    before = Counter({"aten::conv2d": 32, "aten::relu": 29, "aten::copysign": 3})
+    after = Counter({partition.ENGINE: 4, "aten::copysign": 3, "aten::to": 2})
+    found = partition.report(before, after)
+    assert found == {"engines": 4, "operators": 64, "inside": 61, "outside": {"aten::copysign": 3, "aten::to": 2}}
+
+
+def test_a_compiled_module_is_counted_by_its_engines_and_what_is_beside_them():
+    class TorchTensorRTModule(torch.nn.Module):
+        """Stands for the class of that name."""
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.engine, self.rest = TorchTensorRTModule(), torch.export.export(Copy(), (torch.ones(2),)).module()
+
+    class Copy(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.copysign(x, x)
+
+    assert partition.of_compiled(Whole()) == {partition.ENGINE: 1, "aten::copysign": 1}
+
+
+def test_an_older_pytorch_writes_no_package(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "version", lambda: (2, 2))
+    with pytest.raises(ModelError, match="writes no packages of AOTInductor: install 2.6 or newer"):
+        plain.package(networks.restore(MODULE, weights), tmp_path / "model.pt2", (1, 32, 100), 8, "cpu")
+
+
+def test_ways_of_running_take_turns_in_one_process(model, weights, tmp_path):
+    plain.torchscript(networks.restore(MODULE, weights), tmp_path / "model.pt")
+    np.save(tmp_path / "in.npy", model.samples("test", 8).inputs)
+    ways = {"eager": "eager", "again": "eager", "file": str(tmp_path / "model.pt"), "absent": str(tmp_path / "no.pt")}
+    order = {
+        "module": MODULE, "weights": str(weights), "ways": ways, "inputs": str(tmp_path / "in.npy"), "batches": [2, 4],
+        "seconds": 0.05, "repeats": 2, "device": "cpu",
+    }  # fmt: skip
+    (tmp_path / "order.json").write_text(json.dumps(order))
+    words = [sys.executable, "-m", "accelkit.torchfiles.timing", str(tmp_path / "order.json")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for batch in ("2", "4"):
+        for way in ("eager", "again", "file"):
+            row = found[batch][way]
+            assert len(row["rates"]) == 2 and min(row["rates"]) > 0 and row["far"] < 1e-4 and row["first_s"] > 0
+        assert "no.pt" in found[batch]["absent"]["error"]
+
+
+def test_a_state_dict_is_tensors_alone(weights, tmp_path):
+    out = tmp_path / "model.pt"
+    command.build(command.parser().parse_args([MODULE, str(weights), str(out), "--form", "state"]))
+    state = torch.load(out, weights_only=True)
+    assert len(state) == 194 and all(isinstance(value, torch.Tensor) for value in state.values())
