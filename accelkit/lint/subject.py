@@ -69,4 +69,6 @@ class Subject:
         """Name of the model's file in a version; empty when the kit does not know."""
         if self.backend == "fil" and not self.config.default_model_filename:
             return self.table.FILES.get(self.parameters.get("model_type", "xgboost"), "")
+        if self.backend == "tensorflow" and not self.config.default_model_filename:
+            return self.table.FILES.get(self.config.platform, "")
         return self.config.default_model_filename or DEFAULT_FILES.get(self.backend, "")

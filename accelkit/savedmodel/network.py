@@ -14,7 +14,7 @@ from accelkit.models.text_recognition.layout import Block, Conv, Pool, steps
 from accelkit.savedmodel import api, reading
 
 
-def keras_model(tf: Any, weights: Mapping[str, np.ndarray], shape: tuple[int, int, int], classes: int) -> Any:
+def keras_model(tf: Any, weights: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: int) -> Any:
     """Return the Keras model: pictures `shape`, that is [N, 1, height, width], to logits [N, steps, classes].
 
     Weights are those of the ONNX file, [out, in, height, width], where batch normalization is folded into the convolutions.

@@ -20,8 +20,9 @@ TYPES = {
 }  # fmt: skip
 """Numbers of tensorflow.DataType as Triton calls them; it has no name for the others."""
 ENGINE = "TRTEngineOp"
-PLUMBING = ("Const", "Identity", "IdentityN", "NoOp", "Placeholder", "VarHandleOp", "ReadVariableOp", "_Arg", "_Retval")
-PLUMBING += ("PartitionedCall", "StatefulPartitionedCall")
+PLUMBING = (
+    "Const Identity IdentityN NoOp Placeholder VarHandleOp ReadVariableOp _Arg _Retval PartitionedCall StatefulPartitionedCall"
+).split()
 """Operators that hold or hand on values and compute nothing."""
 
 
@@ -88,7 +89,7 @@ def segments(graph: Graph) -> dict[str, Any]:
         name: Counter(part.operator for part in graph.functions.get(node.segment, ()) if part.operator not in PLUMBING)
         for name, node in engines.items()
     }
-    stayed = Counter(node.operator for nodes in holders for node in nodes if node.operator not in (ENGINE, *PLUMBING))
+    stayed = Counter(node.operator for nodes in holders for node in nodes if node.operator not in [ENGINE, *PLUMBING])
     return {
         "engines": {
             name: {"precision": node.precision, "nodes": dict(inside[name].most_common())}

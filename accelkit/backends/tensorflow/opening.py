@@ -77,8 +77,8 @@ def opened(
             return _frozen(tf, session, model, path, config)
         loader = tf.compat.v1.saved_model.loader
         attempt(tf, loader.load, session, [wanted.tag or signature.reading.SERVE], str(path))
-    ports = ({name: port.tensor for name, port in side.items()} for side in (chosen.inputs, chosen.outputs))
-    return Opened(tf, session, *ports, path)
+    inputs, outputs = ({name: port.tensor for name, port in side.items()} for side in (chosen.inputs, chosen.outputs))
+    return Opened(tf, session, inputs, outputs, path)
 
 
 def _need_tensorrt(tf: Any) -> None:

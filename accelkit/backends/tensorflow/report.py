@@ -52,7 +52,7 @@ def _segments(runner: Runner, metadata: Any) -> dict[str, Any]:
         pass  # a frozen graph
     for number, graph in enumerate(metadata.partition_graphs):
         found = reading.nodes(memoryview(graph.SerializeToString()))
-        functions |= {f"partition {number}" if not name else name: part for name, part in found.items()}
+        functions |= {name or f"partition {number}": part for name, part in found.items()}
     return reading.segments(reading.Graph((), {}, functions))
 
 

@@ -117,6 +117,11 @@ def _fits(model: str, side: str, io: Mapping[str, Any], port: Port, batched: boo
         raise Refused(
             f"model '{model}' has a ragged input, which this Python-based stand-in of the backend does not offer"
         )
+    if port.kind == "STRING":
+        raise Refused(
+            f"unable to load model '{model}', {side} '{name}' has strings, which a Python-based backend of this server "
+            "cannot pass on"
+        )
     if shape:
         _compare(model, name, shape, dims, batched, exact)
     if io["data_type"] != f"TYPE_{port.kind}":
