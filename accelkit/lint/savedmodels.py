@@ -72,7 +72,7 @@ def _tf_xla_on_cpu(it: Subject) -> Found:
         yield "level", f"optimization graph level {level} on instances of KIND_CPU"
 
 
-def _saved(it: Subject) -> Iterator[tuple[Path, reading.Graph | None, list[reading.Graph], str]]:
+def saved(it: Subject) -> Iterator[tuple[Path, reading.Graph | None, list[reading.Graph], str]]:
     """Each SavedModel beside the config: its graph of the tag that is served, all its graphs, why it cannot be read."""
     for version in it.versions() if it.config.platform != it.table.GRAPH_DEF else ():
         path = version / (it.config.default_model_filename or it.table.FILES[it.table.SAVED_MODEL])
@@ -88,25 +88,25 @@ def _saved(it: Subject) -> Iterator[tuple[Path, reading.Graph | None, list[readi
 
 
 def _tf_saved_model(it: Subject) -> Found:
-    for path, _, _, reason in _saved(it):
+    for path, _, _, reason in saved(it):
         if reason and not (path / "saved_model.pbtxt").exists():
             yield "backend", f"{path.name} in version {path.parent.name} is no SavedModel: {reason}"
 
 
-def _signature(it: Subject, graph: reading.Graph) -> tuple[str, list[str]]:
+def asked(it: Subject, graph: reading.Graph) -> tuple[str, list[str]]:
     """The name of the signature that is asked for, and of those that the graph has."""
     name = it.parameters.get(it.table.SIGNATURE.name) or reading.DEFAULT
     return name, [known for known in graph.signatures if known not in reading.INTERNAL]
 
 
 def _tf_signature(it: Subject) -> Found:
-    for path, graph, found, _ in _saved(it):
+    for path, graph, found, _ in saved(it):
         if found and graph is None:
             tags = "; ".join(",".join(one.tags) for one in found)
             tag = it.parameters.get(it.table.GRAPH_TAG.name) or reading.SERVE
             yield it.table.GRAPH_TAG.name, f'{path.name} without the tag "{tag}", it has {tags}'
         elif graph is not None:
-            name, there = _signature(it, graph)
+            name, there = asked(it, graph)
             if name not in there and (not there or it.parameters.get(it.table.SIGNATURE.name)):
                 yield (
                     it.table.SIGNATURE.name,
@@ -115,16 +115,16 @@ def _tf_signature(it: Subject) -> Found:
 
 
 def _tf_other_signature(it: Subject) -> Found:
-    for path, graph, _, _ in _saved(it):
+    for path, graph, _, _ in saved(it):
         if graph is not None and not it.parameters.get(it.table.SIGNATURE.name):
-            name, there = _signature(it, graph)
+            name, there = asked(it, graph)
             if there and name not in there:
                 yield "backend", f'{path.name} without "{name}": one of {", ".join(there)} is served'
 
 
 def _tf_tensors(it: Subject) -> Found:
-    for _, graph, _, _ in _saved(it):
-        name, there = _signature(it, graph) if graph is not None else ("", [])
+    for _, graph, _, _ in saved(it):
+        name, there = asked(it, graph) if graph is not None else ("", [])
         if graph is None or name not in there:
             continue
         signature = graph.signatures[name]

@@ -44,15 +44,18 @@ def load_libraries(config: Mapping[str, Any]) -> None:
 
 
 def attempt(tf: Any, call: Any, *arguments: Any) -> Any:
-    """What a call of TensorFlow returns; Refused with the first line of its reason."""
+    """What a call of TensorFlow returns; Refused with its reason, on one line."""
     try:
         return call(*arguments)
     except (tf.errors.OpError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        text = getattr(error, "message", None) or str(error)
-        lines = [
-            line.strip() for line in text.splitlines() if line.strip() and line.strip() != "Graph execution error:"
-        ]
-        raise Refused((lines or [type(error).__name__])[0][:600]) from None
+        raise Refused(reason(getattr(error, "message", None) or str(error))) from None
+
+
+def reason(text: str) -> str:
+    """The line of an error of TensorFlow that says why; before it may stand where in Python the node was made, after it which."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    at = next((index for index, line in enumerate(lines) if line.startswith("[[")), 0)
+    return (lines[max(at - 1, 0)] if lines else "TensorFlow said nothing")[:600]
 
 
 def opened(
