@@ -24,8 +24,7 @@ def wheel(path: Path, files: dict[str, bytes]) -> Path:
 def prefix(tmp_path):
     """An interpreter that can do no more than say that it was asked for an environment."""
     made = {}
-    for stack in versions.get("stacks").values():
-        minor = stack["python"]
+    for minor in {stack["python"] for stack in versions.get("stacks").values()}:
         made[minor] = tmp_path / f"prefix-{minor}"
         (made[minor] / "lib/test").mkdir(parents=True)
         (made[minor] / "lib/test/large.py").write_text("")

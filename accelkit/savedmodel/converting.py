@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,18 +137,14 @@ def rename(directory: Path, name: str, wanted: reading.Signature) -> None:
     path.write_bytes(saved.SerializeToString())
 
 
-def renamed(there: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
+def renamed(there: Sequence[str], wanted: Collection[str]) -> dict[str, str]:
     """Return what is to be renamed to what; ModelError for a name whose tensor cannot be told."""
-    left, found = list(there), {}
-    missing = []
-    for name in wanted:
-        if name in left:
-            left.remove(name)
-        else:
-            missing.append(name)
-    for name in missing:
+    left, found = [name for name in there if name not in set(wanted)], {}
+    missing = [name for name in wanted if name not in there]
+    while missing:
+        name = missing.pop(0)
         alike = [old for old in left if re.sub(r"\W", "_", old) == re.sub(r"\W", "_", name)]
-        old = alike[0] if len(alike) == 1 else left[0] if len(left) == len(missing) == 1 else None
+        old = alike[0] if len(alike) == 1 else left[0] if len(left) == 1 and not missing else None
         if old is None:
             raise ModelError(f"the converted model has no {name!r}, only {', '.join(there)}")
         found[old] = name
