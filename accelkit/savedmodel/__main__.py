@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accelkit.errors import AccelkitError, ConfigError
-from accelkit.savedmodel import converting, exporting, network, reading
+from accelkit.savedmodel import api, converting, exporting, network, reading
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("target", type=Path, metavar="FILE.onnx")
     export.add_argument("--opset", type=int, default=exporting.OPSET)
     export.add_argument("--signature", default=reading.DEFAULT, metavar="NAME")
+    commands.add_parser("libraries", help="which libraries of CUDA and TensorRT load here, or why not")
     return top
 
 
@@ -58,6 +59,8 @@ def answer(words: list[str]) -> dict[str, Any]:
         return converting.convert(converting.Order(**{**given, "batches": tuple(given["batches"])}))
     if command == "onnx":
         return exporting.onnx(**given)
+    if command == "libraries":
+        return {"libraries": api.libraries()}
     return {
         "graphs": [
             {

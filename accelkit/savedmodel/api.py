@@ -60,3 +60,23 @@ def _text(version: tuple[int, ...]) -> str:
 
 def _place() -> str:
     return f"the Python {'.'.join(map(str, sys.version_info[:2]))} that runs the backend tensorflow"
+
+
+CUDA = (
+    "libcudart.so.11.0 libcublas.so.11 libcudnn.so.8 libcufft.so.10 libcurand.so.10 libcusolver.so.11 libcusparse.so.11"
+)
+"""Libraries that TensorFlow up to 2.14 loads on a GPU."""
+
+
+def libraries() -> dict[str, str]:
+    """Return each library that TensorFlow and its TensorRT load, with "loads" or the loader's reason why not."""
+    import ctypes
+
+    found = {}
+    for name in [*CUDA.split(), "libcublas.so.12", "libnvinfer.so.8", "libnvinfer_plugin.so.8"]:
+        try:
+            ctypes.CDLL(name)
+            found[name] = "loads"
+        except OSError as error:
+            found[name] = str(error)
+    return found

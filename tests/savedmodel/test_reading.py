@@ -110,3 +110,11 @@ def test_a_directory_is_kept_whole_and_made_once(tmp_path, monkeypatch):
     kept.write_bytes(kept.read_bytes()[:-1])  # a damaged one is made anew
     keeping.kept("stem", tmp_path / "c/model.savedmodel", make)
     assert len(calls) == 2
+
+
+def test_the_command_says_which_libraries_load():
+    done = subprocess.run(
+        [sys.executable, "-m", "accelkit.savedmodel", "libraries"], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)["libraries"]
+    assert {"libnvinfer.so.8", "libcudnn.so.8", "libcublas.so.12"} <= set(found) and all(found.values())
