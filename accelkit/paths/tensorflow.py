@@ -37,7 +37,8 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
 
     if reason := unwritten(model):
         return reason
-    here = interpreters.packages(interpreters.name(NAME, BACKEND))
+    own = interpreters.name(NAME, BACKEND)
+    here = interpreters.packages(own) if interpreters.named(own) else machine.runtimes
     if any(name in here for name in PACKAGES):
         return None
     return f"needs {NEEDS}; missing here: pip install 'accelkit[tensorflow]'"

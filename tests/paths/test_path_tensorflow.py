@@ -158,7 +158,7 @@ def test_what_the_configs_take(model):
 
 def test_what_they_lack_is_one_line(model, monkeypatch):
     here = machine.probe()
-    bare = dataclasses.replace(here, gpus=())
+    bare = dataclasses.replace(here, gpus=(), runtimes={})
     monkeypatch.setattr(interpreters, "packages", lambda name: {})
     assert PLAIN.unavailable(bare).endswith("missing here: pip install 'accelkit[tensorflow]'")
     said = TRT.unavailable(bare, model)
@@ -167,7 +167,9 @@ def test_what_they_lack_is_one_line(model, monkeypatch):
     withal = dataclasses.replace(here, gpus=(GPU,))
     assert TRT.unavailable(withal, model).count("the package tensorflow up to 2.17") == 1
     monkeypatch.setattr(interpreters, "packages", lambda name: {"tensorflow": "2.14.1", "tensorrt": "8.6.0"})
-    assert TRT.unavailable(withal, model) is None and PLAIN.unavailable(bare, model) is None
+    assert TRT.unavailable(withal, model) is None and "missing here" in PLAIN.unavailable(bare, model)
+    monkeypatch.setenv("ACCELKIT_PYTHON_TENSORFLOW", "/somewhere/python")  # which has what the line above says
+    assert PLAIN.unavailable(bare, model) is None
     assert "no SavedModel of forests" in TRT.unavailable(withal, models.get("trees"))
 
 
