@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelkit import interpreters, machine, models, paths, repository
+from accelkit import export, interpreters, machine, models, paths, repository, versions
 from accelkit.errors import MeasureError, ModelError
 from accelkit.measure import evidence, parity
 from accelkit.savedmodel import reading
@@ -100,6 +100,13 @@ def test_weights_of_something_else_are_one_line(tmp_path):
             PLAIN.BACKEND, "accelkit.savedmodel", ["write", str(tmp_path / "other.npz"), str(tmp_path / "out")]
         )
     assert "\n" not in str(refused.value)
+
+
+def test_its_project_is_for_the_last_server_that_has_the_backend(model, placed, tmp_path):
+    project = export.export(model, "tensorflow", tmp_path / "project")
+    assert versions.get("images.legacy.server") in (project / "compose.yaml").read_text()
+    assert (project / "model_repository" / placed.directory.name / "1/model.savedmodel/saved_model.pb").is_file()
+    assert "25.02 is the last" in (project / "model_repository" / placed.directory.name / "config.pbtxt").read_text()
 
 
 @pytest.fixture(scope="module")

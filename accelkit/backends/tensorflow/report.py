@@ -11,7 +11,6 @@ from accelkit.errors import ModelError
 from accelkit.savedmodel import reading
 
 TYPES = {1: "float32", 2: "float64", 3: "int32", 9: "int64", 10: "bool", 14: "bfloat16", 19: "float16"}
-WARM = 2
 
 
 def write(path: Path, runner: Runner) -> None:
@@ -34,9 +33,13 @@ def write(path: Path, runner: Runner) -> None:
 
 def _traced(runner: Runner) -> Any:
     v1, found = runner.found.tf.compat.v1, runner.found
-    options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True)
     feed = {found.inputs[name]: array for name, array in (runner.last or {}).items()}
-    for _ in range(WARM + 1):
+    for last in (
+        False,
+        False,
+        True,
+    ):  # the first ones warm the clocks; a graph holds all weights, so it is asked for once
+        options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=last)
         metadata = v1.RunMetadata()
         found.session.run(list(found.outputs.values()), feed, options=options, run_metadata=metadata)
     return metadata
