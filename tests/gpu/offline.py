@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import functools
 import os
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ from accelkit import versions  # noqa: E402
 MB = 10**6
 UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
 """Files of wheels that inference does not need and that are large."""
+USED = ("tensorflow/_api/*",)
+"""What a pattern above means too and is imported all the same."""
 PYTHON_UNUSED = (
     "*/test",
     "*/site-packages",
@@ -62,7 +65,8 @@ def slim(wheel: Path) -> None:
     lean = wheel.with_suffix(".lean")
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(lean, "w", zipfile.ZIP_DEFLATED) as target:
         for entry in source.infolist():
-            if not any(fnmatch.fnmatch(entry.filename, pattern) for pattern in UNUSED):
+            matches = functools.partial(fnmatch.fnmatch, entry.filename)
+            if any(map(matches, USED)) or not any(map(matches, UNUSED)):
                 target.writestr(entry, source.read(entry))
     lean.replace(wheel)
 
