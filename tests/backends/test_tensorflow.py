@@ -274,6 +274,7 @@ def test_auto_complete_reads_the_signature(loaded):
     assert (bare["backend"], bare["platform"]) == ("tensorflow", "tensorflow_savedmodel")
     assert bare["max_batch_size"] == 4 and "dynamic_batching" in bare
     assert [(io["name"], io["data_type"], [*map(int, io["dims"])]) for io in bare["input"]] == [("x", "TYPE_FP32", [4])]
+    assert [group["count"] for group in bare["instance_group"]] == [2], "which the linter warns of"
     fixed = server.config("fixed")
     assert (fixed["max_batch_size"], "dynamic_batching" in fixed) == (0, False)
     assert [int(dim) for dim in fixed["output"][0]["dims"]] == [3, 4]

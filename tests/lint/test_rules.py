@@ -106,7 +106,8 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
     ),
     "two-instances": (
         [(ort(group=""), "no instance_group", ERAS),
-         (ort(group="instance_group [ { kind: KIND_CPU } ]"), "without a count", ERAS)],
+         (ort(group="instance_group [ { kind: KIND_CPU } ]"), "without a count", ERAS),
+         (text("tensorflow", group=""), "no instance_group", ERAS)],
         [ort(), ort(group="instance_group [ { kind: KIND_GPU } ]"), text("openvino", group="")],
     ),
     "bad-value": (
