@@ -36,6 +36,7 @@ lint: setup-test ## check style, types, the form of the notebooks and the render
 # process, those that tests start included.
 test: lint ## lint, then run every test and hold the coverage
 	@tools/torch-cpu
+	@tools/tensorflow-cpu
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" \
 		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile

@@ -359,7 +359,11 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
 @cli.command()
 @click.argument("targets", nargs=-1, metavar="[TARGETS]...", type=click.Path(path_type=Path))
 @repository_option
-@click.option("--era", type=click.Choice(["legacy", "bridge", "current"]), help="Era of the server  [default: all].")
+@click.option(
+    "--era",
+    type=click.Choice(["legacy", "bridge", "current"]),
+    help="Era of the server  [default: those that a file names].",
+)
 @json_option
 def lint(targets: tuple[Path, ...], repository: Path, era: str | None, as_json: bool) -> None:
     """Say what in config.pbtxt files will not load, or loads without the effect that you expect.
@@ -369,13 +373,13 @@ def lint(targets: tuple[Path, ...], repository: Path, era: str | None, as_json: 
     """
     from accelkit import lint as module
 
-    eras = (era,) if era else module.ERAS
+    eras = (era,) if era else None
     files = module.configs(targets or [repository])
     found = [finding for file in files for finding in module.file(file, eras)]
     if as_json:
         show([finding.as_dict() for finding in found])
     for finding in [] if as_json else found:
-        click.echo(finding.line(eras))
+        click.echo(finding.line(eras or module.ERAS))
     if not as_json:
         counts = [sum(finding.severity == kind for finding in found) for kind in ("error", "warning", "info")]
         click.echo("configs: {}, errors: {}, warnings: {}, remarks: {}".format(len(files), *counts), err=True)

@@ -42,7 +42,7 @@ CAPS |= dict.fromkeys(("AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16
 """Sets of SETS that ONEDNN_MAX_CPU_ISA leaves to oneDNN, and so to OpenVINO; ONNX Runtime's own kernels do not read it."""
 RUNTIMES = (  # what a result depends on
     "onnxruntime onnxruntime-gpu onnxruntime-ep-openvino openvino nncf torch torch-tensorrt tensorrt tensorrt-llm "
-    "tensorflow treelite xgboost vllm numpy protobuf tritonclient triton-model-analyzer"
+    "tensorflow tensorflow-cpu treelite xgboost vllm numpy protobuf tritonclient triton-model-analyzer"
 ).split()
 
 

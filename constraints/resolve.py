@@ -96,7 +96,8 @@ def main() -> None:
         wanted += requirements(stack["extras"], stack["also"]) if "extras" in stack else []
         there = ["--python-version", stack["python"], "--target", "nowhere"]
         there += [word for platform in platforms() for word in ("--platform", platform)]
-        write(f"stack-{name}.txt", STACK.format(name=name, minor=stack["python"]), resolved(wanted, *there))
+        lines = [line for line in resolved(wanted, *there) if line.partition("==")[0] not in stack.get("without", ())]
+        write(f"stack-{name}.txt", STACK.format(name=name, minor=stack["python"]), lines)
 
 
 if __name__ == "__main__":

@@ -83,9 +83,10 @@ def test_what_is_packed_here_is_an_environment_there(prefix, tmp_path, monkeypat
 def test_a_large_wheel_loses_what_inference_does_not_need(tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "MB", 10)
     files = {"x/lib/libcudnn_cnn_infer.so.8": b"a" * 5000, "x/lib/libcudnn_cnn_train.so.8": b"b", "x/include/a.h": b"c"}
+    files |= {"tensorflow/_api/v2/test/__init__.py": b"d", "tensorflow/python/tests/large.py": b"e"}
     made = wheel(tmp_path / "x-1-py3-none-any.whl", files)
     offline.slim(made)
-    assert zipfile.ZipFile(made).namelist() == ["x/lib/libcudnn_cnn_infer.so.8"]
+    assert zipfile.ZipFile(made).namelist() == ["x/lib/libcudnn_cnn_infer.so.8", "tensorflow/_api/v2/test/__init__.py"]
 
 
 def test_a_folder_with_something_else_is_kept_and_one_without_parts_is_missed(tmp_path, monkeypatch):

@@ -49,9 +49,9 @@ HEAVY = (
     "click",
     "tqdm",
 )
-LIMIT = 4_700
+LIMIT = 4_900
 """Lines of code that a reader of the machinery meets: everything but the rooms, of which every path and model has one."""
-ROOMS = {"paths": 120, "models": 600, "engine": 600, "torchfiles": 400, "lint": 700}
+ROOMS = {"paths": 120, "models": 600, "engine": 600, "torchfiles": 400, "savedmodel": 600, "lint": 900}
 
 
 def test_public_names_are_pinned():
@@ -128,12 +128,13 @@ def modules() -> list[Path]:
 def room(path: Path) -> str | None:
     """Name of the room that a module belongs to, which grows with what the kit offers; None for the machinery.
 
-    A path's module, a model's package or a module that makes files of models, plans of TensorRT, files of PyTorch, the linter's rules.
+    A path's module, a model's package or a module that makes files of models, plans of TensorRT, files of PyTorch, SavedModels, the
+    linter's rules.
     """
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     if parts[0] in ("paths", "models") and parts[1:] != ("__init__",):
         return "/".join(parts[:2])
-    return parts[0] if parts[0] in ("engine", "torchfiles", "lint") else None
+    return parts[0] if parts[0] in ("engine", "torchfiles", "savedmodel", "lint") else None
 
 
 def test_the_package_stays_small_enough_to_read():

@@ -13,6 +13,7 @@ import numpy as np
 
 from accelkit import paths, repository, versions
 from accelkit.errors import ConfigError
+from accelkit.lint.rules import GONE
 from accelkit.measure import parity, result
 from accelkit.models import named
 
@@ -60,7 +61,7 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
         values = {
             "name": name, "model": f"{model.name} {model.variant}", "path": paths.label(path.NAME, precision), "backend": path.BACKEND,
             "files": ", ".join(f"`{file.relative_to(placed.directory)}`" for file in placed.files),
-            "image": versions.get("images.server"), "relative": limit.relative, "cosine": limit.cosine,
+            "image": versions.get(_image(path.BACKEND)), "relative": limit.relative, "cosine": limit.cosine,
             "argument": "a picture or an .npz" if words else "an .npz",
             "words": "\n- `words.py`: from pictures to inputs, from outputs to words" if words else "",
             **{key.replace("-", "_"): versions.get(f"packages.{key}") for key in ("numpy", "pillow", "pytest", "tritonclient")},
@@ -72,6 +73,12 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
             folder.rmdir()
         new.rename(folder)
     return folder
+
+
+def _image(backend: str) -> str:
+    """Key of the server's image: of the current era, or of the last that has the backend."""
+    eras = GONE.get(backend, ("current",))
+    return "images.server" if "current" in eras else f"images.{eras[-1]}.server"
 
 
 def _samples(model: Model, file: Path, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,15 +64,23 @@ def check(
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def file(path: Path, eras: Sequence[str] = ERAS) -> list[Finding]:
-    """Return the findings in a config.pbtxt; one that does not parse is one, ConfigError is raised if it is unreadable.
+def named(text: str) -> tuple[str, ...]:
+    """Return the eras that a file says it is for, in a comment such as `# ... one era (legacy)`; all where it names none."""
+    found = re.search(r"^#.*\beras? \(([\w, ]+)\)", text, re.MULTILINE)
+    return tuple(era for era in ERAS if found and era in found[1].split(", ")) or ERAS
 
-    A file beside it in configs/ is for a server that is started with --model-config-name; named after an era it is for that.
+
+def file(path: Path, eras: Sequence[str] | None = None) -> list[Finding]:
+    """Return the findings in a config.pbtxt, for the eras that it names by default.
+
+    One that does not parse is a finding; ConfigError is raised if it is unreadable. A file beside it in configs/ is for a
+    server that is started with --model-config-name; named after an era it is for that.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    eras = named(text) if eras is None else eras
     try:
         config = repository.parse(text, path)
     except ConfigError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import accelerators, plans, pytorch
+from accelkit.lint import accelerators, plans, pytorch, savedmodels
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -23,7 +23,7 @@ OPENVINO_VALUES = {
     "PERFORMANCE_HINT": "latency|throughput|cumulative_throughput",
 }  # fmt: skip
 Found = Iterator[tuple[str, str]]
-MODULES = (accelerators, plans, pytorch)
+MODULES = (accelerators, plans, pytorch, savedmodels)
 """Modules beside this one that hold functions of rules."""
 
 
@@ -47,7 +47,10 @@ def _unknown_parameter(it: Subject) -> Found:
     for name in sorted(set(it.parameters) - set(CORE)) if it.keys else ():
         if name not in it.keys:
             yield name, f'parameter "{name}" is no key of the backend {it.backend}'
-        elif it.era not in it.keys[name].eras and it.backend != "fil":  # whose keys were renamed, a rule of its own
+        elif it.era not in it.keys[name].eras and it.backend not in (
+            "fil",
+            "tensorflow",
+        ):  # renamed, gone: rules of their own
             yield name, f'parameter "{name}", which the backend {it.backend} of this era does not know'
 
 

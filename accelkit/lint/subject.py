@@ -74,4 +74,6 @@ class Subject:
             return {"model.py": "model.py"}.get(self.config.runtime) or TORCH_FILES.get(
                 self.config.platform, "model.pt"
             )
+        if self.backend == "tensorflow" and not self.config.default_model_filename:
+            return self.table.FILES.get(self.config.platform, "")
         return self.config.default_model_filename or DEFAULT_FILES.get(self.backend, "")

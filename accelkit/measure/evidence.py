@@ -177,4 +177,6 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "tensorrt": _of("evidence_gpu", "from_plans"),
     "pytorch": _of("evidence_torch", "from_pytorch"),
     "torch-tensorrt": _of("evidence_torch", "from_torch_tensorrt"),
+    "tensorflow": _of("evidence_tensorflow", "from_sessions"),
+    "tf-tensorrt": _of("evidence_tensorflow", "from_engines"),
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import functools
 import os
 import shutil
 import subprocess
@@ -38,6 +39,8 @@ KIT = "kit"
 """The stack that the kit itself runs in."""
 UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
 """Files of wheels that inference does not need and that are large."""
+USED = ("tensorflow/_api/*",)
+"""What a pattern above means too and is imported all the same."""
 PYTHON_UNUSED = (
     "*/test",
     "*/site-packages",
@@ -66,7 +69,8 @@ def slim(wheel: Path) -> None:
     lean = wheel.with_suffix(".lean")
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(lean, "w", zipfile.ZIP_DEFLATED) as target:
         for entry in source.infolist():
-            if not any(fnmatch.fnmatch(entry.filename, pattern) for pattern in UNUSED):
+            matches = functools.partial(fnmatch.fnmatch, entry.filename)
+            if any(map(matches, USED)) or not any(map(matches, UNUSED)):
                 target.writestr(entry, source.read(entry))
     lean.replace(wheel)
 

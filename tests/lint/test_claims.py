@@ -7,6 +7,7 @@ from pathlib import Path
 
 import forests
 import pytest
+import saved_model_bytes
 import small
 
 from accelkit import lint, machine, paths
@@ -35,6 +36,12 @@ def fil(**change: str | None) -> str:
     return forests.config("xgboost_json", **change)
 
 
+def tf(more: str = "", kind: str = "KIND_CPU") -> str:
+    """A config of the backend tensorflow."""
+    return f'platform: "tensorflow_savedmodel"\n{CPU.replace("KIND_CPU", kind)}\n{more}'
+
+
+SAVED = "model.savedmodel/saved_model.pb"
 PLAIN, IR = small.config(), small.config("openvino") + OPENVINO
 PADDED = given(ENABLE_BATCH_PADDING="YES")
 JSON = forests.xgboost().content
@@ -75,6 +82,19 @@ CLAIMS: dict[str, tuple] = {
     "algo": ("fil-renamed", fil(algo="NAIVE"), "xgboost.json", None),
     "old_wins": ("fil-contradiction", fil(is_classifier="false", output_class="true"), "xgboost.json", None),
     "ubj_default": ("fil-model-type", forests.config(None), "xgboost.json", "xgboost.model"),
+    "tf_platform": ("tf-platform", 'backend: "tensorflow" platform: "tensorflow"', SAVED, "'platform' and 'backend' pair|platform"),
+    "tf_threads": ("tf-value", tf(given(TF_NUM_INTRA_THREADS="-1")), SAVED, "must be non-negative number"),
+    "tf_cpu": ("tf-accelerator", tf(accelerator("cpu", "openvino")), SAVED, "CPU Execution Accelerator is not supported"),
+    "tf_dynamic": (
+        "tf-tensorrt-parameter", tf(accelerator("gpu", "tensorrt", 'parameters { key: "is_dynamic_op" value: "1" }'), "KIND_MODEL"),
+        SAVED, "unknown parameter 'is_dynamic_op'",
+    ),
+    "tf_empty": ("tf-saved-model", tf(), "model.savedmodel/saved_model.bin", "Could not find SavedModel .pb or .pbtxt"),
+    "tf_unsigned": ("tf-signature", tf(given(TF_SIGNATURE_DEF="mine")), SAVED, "expected 'mine' signature"),
+    "tf_tensor": (
+        "tf-tensors", tf('input [ { name: "serving_default_x:0" data_type: TYPE_FP32 dims: [ -1, 4 ] } ]'), SAVED,
+        "unexpected inference input 'serving_default_x:0', allowed inputs are: x",
+    ),
 }  # fmt: skip
 # Rules about what this server cannot show: a GPU, TensorRT, or the absence of anything to load.
 UNSEEN = {
@@ -90,6 +110,8 @@ UNSEEN = {
 UNSEEN |= {"accelerator-profile", "accelerator-cache", "not-built"}
 # Those of PyTorch's files are held in tests/backends/test_pytorch.py, but for those about servers of other eras.
 UNSEEN |= {"torch-names", "torch-index", "torch-parameter", "torch-platform", "aoti-names", "aoti-platform", "aoti-era"}
+# Of the backend tensorflow, what loads needs TensorFlow: tests/backends/test_tensorflow.py loads it.
+UNSEEN |= {"tf-accelerator-ignored", "tf-first-requests", "tf-xla-on-cpu", "tf-other-signature"}
 UNSEEN |= {"plan-profile", "plan-allocation", "plan-graph-spec", "plan-graphs-few", "plan-graphs-unused"}
 
 
@@ -99,6 +121,7 @@ def loaded(tmp_path_factory):
     repository = tmp_path_factory.mktemp("repository")
     for name, (_, text, file, _) in CLAIMS.items():
         content = JSON if file.startswith("xgboost") else small.identity()
+        content = saved_model_bytes.plain() if file == SAVED else content
         small.add(repository, name, text, content, file)
     with Server(repository, models=[]) as server:
         said = small.load_all(server, CLAIMS)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import saved_model_bytes
 
 from accelkit import lint
 from accelkit.errors import ConfigError
@@ -93,6 +94,8 @@ def test_a_binary_file_is_one_line_and_exit_code_2(tmp_path):
 
 def test_an_era_is_asked_for_alone(tmp_path):
     add(tmp_path, old='platform: "tensorflow_savedmodel"\n')
+    (tmp_path / "old/1/model.savedmodel").mkdir()
+    (tmp_path / "old/1/model.savedmodel/saved_model.pb").write_bytes(saved_model_bytes.plain())
     assert "(era bridge, current)" in run(tmp_path).stdout
     assert run("--era", "legacy", tmp_path).returncode == 0
     alone = run("--era", "current", tmp_path)
@@ -103,3 +106,18 @@ def test_json_holds_every_field(tmp_path):
     rows = json.loads(run(add(tmp_path, silent=SILENT), "--json").stdout)
     assert [sorted(row) for row in rows] == [["eras", "fix", "place", "rule", "severity", "what", "why"]]
     assert json.loads(run(add(tmp_path / "clean", clean=CLEAN), "--json").stdout) == []
+
+
+def test_a_file_is_held_against_the_eras_that_it_names_unless_another_is_asked_for(tmp_path):
+    gone = 'name: "gone"\nplatform: "tensorflow_savedmodel"\n'
+    folder = add(tmp_path, gone=gone) / "gone"
+    (folder / "1/model.savedmodel").mkdir()
+    (folder / "1/model.savedmodel/saved_model.pb").write_bytes(b"")
+    config = folder / "config.pbtxt"
+    assert lint.named(gone) == lint.ERAS and "platform-gone" in [found.rule for found in lint.file(config)]
+    config.write_text("# It loads in servers of one era (legacy).\n" + gone)
+    assert lint.named(config.read_text()) == ("legacy",)
+    assert "platform-gone" not in [found.rule for found in lint.file(config)]
+    assert "platform-gone" in [found.rule for found in lint.file(config, ["current"])]
+    assert lint.named("# in all eras (legacy, bridge, current)") == lint.ERAS
+    assert run("--era", "current", config).returncode == 1

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import saved_model_bytes as made
 
 from accelkit import lint, repository
 from accelkit.backends.key import ERAS
@@ -91,6 +92,18 @@ def fil(without: str = "", **more: str) -> str:
     return text("fil", **{key: value for key, value in values.items() if value is not None})
 
 
+def tf(*parts: str, kind: str = "KIND_GPU", **more: str) -> str:
+    """A config of the backend tensorflow for a SavedModel."""
+    group = f"instance_group [ {{ kind: {kind} count: 1 }} ]"
+    return text("tensorflow", 'platform: "tensorflow_savedmodel"', *parts, group=group, **more)
+
+
+def trt(**values: str) -> str:
+    """The accelerator tensorrt of the backend tensorflow, with a warm-up."""
+    return accelerator("gpu", "tensorrt", **values) + ' model_warmup { name: "w" batch_size: 1 }'
+
+
+OLD = ("legacy",)
 HINT = {"PERFORMANCE_HINT": "throughput"}
 # Rule: what it finds with a part of the words it says, then what it leaves alone; an entry may name its eras.
 CASES: dict[str, tuple[list[tuple], list[str]]] = {
@@ -111,7 +124,8 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
     ),
     "two-instances": (
         [(ort(group=""), "no instance_group", ERAS),
-         (ort(group="instance_group [ { kind: KIND_CPU } ]"), "without a count", ERAS)],
+         (ort(group="instance_group [ { kind: KIND_CPU } ]"), "without a count", ERAS),
+         (text("tensorflow", group=""), "no instance_group", ERAS)],
         [ort(), ort(group="instance_group [ { kind: KIND_GPU } ]"), text("openvino", group="")],
     ),
     "bad-value": (
@@ -290,11 +304,46 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
     "aoti-era": (
         [(torch(file="model.pt2", platform=""), "a package of AOTInductor", ("legacy",))], [torch(), torch(platform="")],
     ),
+    "tf-platform": (
+        [(text("tensorflow", 'platform: "tensorflow"'), 'platform "tensorflow"', OLD)],
+        [tf(), text("tensorflow", 'platform: "tensorflow_graphdef"'), text("tensorflow"), ort('platform: "x"')],
+    ),
+    "tf-value": (
+        [(tf(TF_NUM_INTRA_THREADS="-1"), 'TF_NUM_INTRA_THREADS is "-1"', OLD),
+         (tf(MAX_SESSION_SHARE_COUNT="0"), 'MAX_SESSION_SHARE_COUNT is "0"', OLD)],
+        [tf(TF_NUM_INTRA_THREADS="0", MAX_SESSION_SHARE_COUNT="2"), tf(TF_NUM_INTRA_THREADS="many")],
+    ),
+    "tf-accelerator": (
+        [(tf(accelerator("cpu", "openvino")), 'cpu_execution_accelerator "openvino"', OLD),
+         (tf(accelerator("gpu", "tftrt")), 'gpu_execution_accelerator "tftrt"', OLD),
+         (tf("optimization { execution_accelerators { gpu_execution_accelerator: [ { name: \"tensorrt\" }, "
+             "{ name: \"auto_mixed_precision\" } ] } }"), "auto_mixed_precision beside tensorrt", OLD)],
+        [tf(trt()), tf(accelerator("gpu", "gpu_io")), tf(accelerator("gpu", "tftrt"), kind="KIND_CPU")],
+    ),
+    "tf-tensorrt-parameter": (
+        [(tf(trt(is_dynamic_op="1")), 'parameter "is_dynamic_op"', OLD), (tf(trt(precision_mode="INT8")), '"INT8"', OLD),
+         (tf(trt(minimum_segment_size="few")), 'minimum_segment_size "few", which is no number', OLD)],
+        [tf(trt(precision_mode="FP16", max_cached_engines="9")), tf(accelerator("gpu", "gpu_io", x="1")),
+         tf(trt(precision_mode="INT8"), kind="KIND_CPU")],
+    ),
+    "tf-accelerator-ignored": (
+        [(tf(accelerator("gpu", "auto_mixed_precision", level="1")), 'parameter "level"', OLD)],
+        [tf(accelerator("gpu", "auto_mixed_precision")), tf(trt(x="1"))],
+    ),
+    "tf-first-requests": (
+        [(tf(accelerator("gpu", "tensorrt")), "tensorrt without model_warmup", OLD)],
+        [tf(trt()), tf(), tf(accelerator("gpu", "tensorrt"), kind="KIND_CPU")],
+    ),
+    "tf-xla-on-cpu": (
+        [(tf("optimization { graph { level: 1 } }", kind="KIND_CPU"), "graph level 1", OLD)],
+        [tf("optimization { graph { level: 1 } }"), tf("optimization { graph { level: -1 } }", kind="KIND_CPU")],
+    ),
     "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
 }  # fmt: skip
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
 LEFT = [(name, config) for name, (_, left) in CASES.items() for config in left]
 ON_DISK = {"name", "no-model-file", "not-built", "fil-model-type"}
+ON_DISK |= {"tf-saved-model", "tf-signature", "tf-other-signature", "tf-tensors"}
 
 
 def by_rule(config: str, name: str, directory: Path | None = None) -> list[lint.Finding]:
@@ -329,7 +378,7 @@ def test_every_rule_is_tested_and_described():
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
-    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch")
+    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch", "tensorflow")
     tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in names]
     known = (
         {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
@@ -356,7 +405,7 @@ def model(folder: Path, name: str, config: str, *files: str) -> Path:
     (folder / name / "config.pbtxt").write_text(config)
     for file in files:
         target = folder / name / "1" / file
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
     return folder / name
 
@@ -385,9 +434,41 @@ def test_the_form_of_a_forest_is_held_against_its_model_type(tmp_path):
     assert on_disk(model(tmp_path, "absent", fil(), "notes.txt")) == {"no-model-file": "error"}
 
 
+SIDES = (
+    'input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ] output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] } ]'
+)
+
+
+def test_what_a_saved_model_is(tmp_path):
+    def given(name: str, data: bytes, *parts: str, **values: str) -> list[tuple[str, str, str]]:
+        folder = model(tmp_path, name, tf(*parts, kind="KIND_CPU", **values), "model.savedmodel/saved_model.pb")
+        (folder / "1/model.savedmodel/saved_model.pb").write_bytes(data)
+        return [(found.rule, found.severity, found.what) for found in lint.file(folder / "config.pbtxt", OLD)]
+
+    assert given("good", made.plain(), SIDES) == []
+    assert given("bare", made.plain()) == []
+    (found,) = given("damaged", made.plain()[:-5])
+    assert found[:2] == ("tf-saved-model", "error") and found[2].endswith("saved_model.pb is damaged")
+    (found,) = given("unsigned", made.saved_model({"__saved_model_init_op": b""}))
+    assert found == ("tf-signature", "error", 'model.savedmodel without the signature "serving_default", it has none')
+    (found,) = given("other", made.plain("serve", "mine"))
+    assert found[:2] == ("tf-other-signature", "warning") and "one of mine is served" in found[2]
+    assert given("named", made.plain("serve", "mine"), TF_SIGNATURE_DEF="mine") == []
+    (found,) = given("misnamed", made.plain(), TF_SIGNATURE_DEF="mine")
+    assert found[:2] == ("tf-signature", "error") and '"mine", it has serving_default' in found[2]
+    (found,) = given("tag", made.plain("train"))
+    assert found[:2] == ("tf-signature", "error") and 'without the tag "serve", it has train' in found[2]
+    (found,) = given("tensor", made.plain(), SIDES.replace('"x"', '"serving_default_x:0"'))
+    assert found[:2] == ("tf-tensors", "error") and 'input "serving_default_x:0", the signature' in found[2]
+    empty = model(tmp_path, "empty", tf(kind="KIND_CPU"), "model.savedmodel/assets")
+    assert on_disk(empty)["tf-saved-model"] == "error"
+    nothing = model(tmp_path, "nothing", text("tensorflow"), "model.pb")
+    assert on_disk(nothing)["tf-platform"] == "error"
+
+
 def test_every_committed_config_is_free_of_findings():
     files = lint.configs([ROOT / "model_repository"])
     assert len(files) > 1
     for file in files:
-        eras = NEW if "pytorch_aoti" in file.parent.name else ERAS  # no server of the legacy era reads such a package
-        assert [found.line() for found in lint.file(file, eras) if found.severity != "info"] == []
+        assert "era" in file.read_text().partition("name:")[0], f"{file} names no era"
+        assert [found.line() for found in lint.file(file) if found.severity != "info"] == []

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from accelkit.models.text_recognition.charset import CLASSES, STEPS
-from accelkit.models.text_recognition.layout import EPSILON, Block, Conv, Pool, steps
+from accelkit.models.text_recognition.layout import EPSILON, Block, Conv, Pool, convolutions, steps
 from accelkit.models.text_recognition.preprocess import HEIGHT, WIDTH
 
 INPUT, OUTPUT = "input.1", "logits"
@@ -24,6 +24,14 @@ def fold(state: Mapping[str, np.ndarray], conv: Conv) -> tuple[np.ndarray, np.nd
     scale = gain / np.sqrt(variance + EPSILON)
     weight = state[f"{conv.key}.weight"].astype(np.float64) * scale[:, None, None, None]
     return weight.astype(np.float32), (shift - mean * scale).astype(np.float32)
+
+
+def folded(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weight and bias of every convolution and of the last layer, as they are in the model file."""
+    found = {f"Prediction.{part}": state[f"Prediction.{part}"] for part in ("weight", "bias")}
+    for conv in convolutions(state["Prediction.weight"].shape[1]):
+        found[f"{conv.key}.weight"], found[f"{conv.key}.bias"] = fold(state, conv)
+    return found
 
 
 def write(state: Mapping[str, np.ndarray]) -> bytes:

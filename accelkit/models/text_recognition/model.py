@@ -98,6 +98,14 @@ class TextRecognition:
         content = graph.write(self.state())
         return files.write(files.cache() / f"{stem}-{files.digest(content)}.onnx", content)
 
+    def folded(self) -> dict[str, np.ndarray]:
+        """Weights and biases of the ONNX file by layer, in which batch normalization is part of the convolutions."""
+        try:
+            from accelkit.models.text_recognition import graph
+        except ImportError:
+            raise MissingPackage("onnx", "cpu", "folding a model's weights") from None
+        return graph.folded(self.state())
+
     def samples(self, split: str = "test", limit: int | None = None) -> Samples:
         """The first `limit` pictures of a split as inputs [N, 1, 32, 100], with lower-case labels and texts as drawn."""
         records = data.records(split)[:limit]

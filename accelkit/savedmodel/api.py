@@ -1,0 +1,82 @@
+"""TensorFlow and its TensorRT as they are in the running interpreter, or one line on what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from accelkit.errors import ModelError
+
+LAST = "2.17"
+"""The last TensorFlow that is built with TensorRT."""
+
+
+def load() -> Any:
+    """Return the module tensorflow, its own log limited to errors; ModelError where it is not installed or does not load."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise ModelError(f"{_place()} has no TensorFlow that loads: {str(error).splitlines()[0]}") from None
+    return tensorflow
+
+
+def converter(tf: Any) -> tuple[Any, dict[str, str]]:
+    """Return TensorFlow's module of TensorRT, and the versions that it is linked with and has loaded.
+
+    ModelError for a TensorFlow without it, libraries that are not found, a TensorRT that is too old, or no GPU.
+    """
+    try:
+        from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as built
+        from tensorflow.python.compiler.tensorrt import trt_convert
+    except ImportError:
+        raise ModelError(f"TensorFlow {tf.__version__} has no TensorRT in it: {LAST} is the last that has") from None
+    linked = tuple(built.get_linked_tensorrt_version())
+    if linked == (0, 0, 0):
+        raise ModelError(f"TensorFlow {tf.__version__} is built without TensorRT: take a GPU build, up to {LAST}")
+    if not built.is_tensorrt_enabled():  # it has tried to load the libraries
+        library = f"libnvinfer.so.{linked[0]}"
+        raise ModelError(
+            f"TensorFlow {tf.__version__} finds no {library}, or not what that needs: install TensorRT {linked[0]} in "
+            f"{_place()} and name the directories of its libraries in ACCELKIT_LIBS_TENSORFLOW"
+        )
+    loaded = tuple(built.get_loaded_tensorrt_version())
+    if loaded[0] != linked[0] or loaded < linked:
+        raise ModelError(
+            f"TensorFlow {tf.__version__} is linked with TensorRT {_text(linked)} and refuses {_text(loaded)}: "
+            f"take that version or a later one of {linked[0]}"
+        )
+    if not tf.config.list_physical_devices("GPU"):
+        raise ModelError(
+            f"TensorFlow {tf.__version__} sees no GPU, or lacks a library of CUDA that it names in its log"
+        )
+    return trt_convert, {"linked": _text(linked), "tensorrt": _text(loaded)}
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _place() -> str:
+    return f"the Python {'.'.join(map(str, sys.version_info[:2]))} that runs the backend tensorflow"
+
+
+CUDA = (
+    "libcudart.so.11.0 libcublas.so.11 libcudnn.so.8 libcufft.so.10 libcurand.so.10 libcusolver.so.11 libcusparse.so.11"
+)
+"""Libraries that TensorFlow up to 2.14 loads on a GPU."""
+
+
+def libraries() -> dict[str, str]:
+    """Return each library that TensorFlow and its TensorRT load, with "loads" or the loader's reason why not."""
+    import ctypes
+
+    found = {}
+    for name in [*CUDA.split(), "libcublas.so.12", "libnvinfer.so.8", "libnvinfer_plugin.so.8"]:
+        try:
+            ctypes.CDLL(name)
+            found[name] = "loads"
+        except OSError as error:
+            found[name] = str(error)
+    return found
