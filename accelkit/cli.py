@@ -200,7 +200,7 @@ def measure(
     out: Path,
     as_json: bool,
     record: str | None = None,
-    baseline: str = "onnxruntime-cpu",
+    baseline: str | None = None,
     **load: Any,
 ) -> None:
     """Compare the named paths of each model, keep the results and print the rows."""
@@ -277,7 +277,7 @@ def own(
     help="PATH (in every precision) or PATH:PRECISION; repeat for several  [default: all].",
 )
 @click.option(
-    "--baseline", default="onnxruntime-cpu", show_default=True, help="PATH or PATH:PRECISION to compare with."
+    "--baseline", help="PATH or PATH:PRECISION to compare with  [default: onnxruntime-cpu; fastertransformer for gpt]."
 )
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")

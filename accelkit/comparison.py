@@ -57,7 +57,7 @@ def compare(
     model: Model,
     names: Iterable[str] | None = None,
     *,
-    baseline: str = paths.BASELINE,
+    baseline: str | None = None,
     load: Load | None = None,
     out: Path = Path("build/compare"),
     progress: bool = True,
@@ -66,7 +66,8 @@ def compare(
 ) -> list[Result]:
     """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
-    `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32.
+    `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32;
+    None is the one of its kind of model.
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
     server, and beside it one for each path that has an interpreter of its own; the order rotates, the baseline comes twice
     a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to
@@ -75,7 +76,7 @@ def compare(
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
-    entries = _entries(model, names, baseline)
+    entries = _entries(model, names, baseline or paths.baseline(model))
     largest = LARGEST if model.kind == "network" and model.max_batch > 1 else max(1, model.max_batch)
     if load.batch > largest:
         raise ConfigError(f"batch {load.batch} is more than {model.name} takes: give at most {largest}")
@@ -249,8 +250,8 @@ def _why(entry: Entry, model: Model) -> str | None:
     """Cause, evidence and next command of a row that is rejected or slower."""
     nodes = ", ".join(f"{count} {kind}" for kind, count in entry.parts.get("evidence", {}).get("nodes", {}).items())
     spec = f"{entry.path.NAME}:{entry.precision}"
-    own = f"compare {model.onnx()} --path {spec}"
-    again = f"bench {spec} --model {model.name} --variant {model.variant}" if model.name in MODELS else own
+    again = f"bench {spec} --model {model.name} --variant {model.variant}"
+    again = again if model.name in MODELS else f"compare {model.onnx()} --path {spec}"
     proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit {again} --batch 1"
     if entry.status == "rejected":
         return f"{entry.reason}; {proof}"

@@ -162,9 +162,9 @@ def from_forests(directory: Path) -> Evidence:
     return Evidence(f"report of the served instances: {'; '.join(sorted(how))}", kinds, "+".join(sorted(observed)))
 
 
-def _gpu(name: str) -> Callable[[Path], Evidence]:
-    """A reader of evidence_gpu, which is imported when it is called."""
-    return lambda directory: getattr(import_module("accelkit.measure.evidence_gpu"), name)(directory)
+def _gpu(name: str, module: str = "evidence_gpu") -> Callable[[Path], Evidence]:
+    """A reader of another module, which is imported when it is called."""
+    return lambda directory: getattr(import_module(f"accelkit.measure.{module}"), name)(directory)
 
 
 READERS: dict[str, Callable[[Path], Evidence]] = {
@@ -175,4 +175,5 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "onnxruntime-cuda": _gpu("from_cuda"),
     "onnxruntime-tensorrt": _gpu("from_tensorrt_provider"),
     "tensorrt": _gpu("from_plans"),
+    "fastertransformer": _gpu("from_ranks", "evidence_ranks"),
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from accelkit.models import Model
 
 BASELINE = "onnxruntime-cpu"
+GENERATES = "language model"
 PLANNED: dict[str, Any] = tomllib.loads(File(__file__).with_name("planned.toml").read_text(encoding="utf-8"))
 NAMES = (BASELINE, *PLANNED)
 
@@ -126,6 +127,18 @@ def get(name: str) -> Path:
             raise
     needs = PLANNED[name]
     return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
+
+
+def generates(model: Model | None) -> str | None:
+    """Return why a path that takes one graph cannot take a model that generates; None for every other model."""
+    if model is None or model.kind != GENERATES:
+        return None
+    return f"needs a model that is one graph; {model.name} generates id by id, for which there is fastertransformer"
+
+
+def baseline(model: Model) -> str:
+    """Return the name of the path that a model's other paths are compared with unless one is named."""
+    return BASELINE if model.kind != GENERATES else "fastertransformer"
 
 
 def label(name: str, precision: str | None) -> str:
