@@ -27,7 +27,7 @@ def test_the_table_holds_every_path_of_the_design_once():
 def test_every_path_says_in_one_line_what_it_needs(name):
     path = paths.get(name)
     assert name == path.NAME and path.BACKEND and path.NEEDS
-    reason = path.unavailable(without("onnxruntime", "treelite", "openvino"))
+    reason = path.unavailable(without("onnxruntime", "treelite", "openvino", "torch"))
     assert reason and "\n" not in reason and path.NEEDS in reason
     assert ("does not build it" if isinstance(path, paths.Unbuilt) else "missing here: ") in reason
 

@@ -90,10 +90,12 @@ def _ft_checkpoint(it: Subject) -> Found:
 
 
 def _ft_epsilon(it: Subject) -> Found:
+    from accelkit.models.gpt import checkpoint
+
     for version in it.versions():
-        for path in sorted(version.glob("*-gpu/config.ini")):
-            if "layernorm_eps" not in path.read_text(encoding="utf-8", errors="replace"):
-                yield "backend", f"no layernorm_eps in {version.name}/{path.parent.name}/{path.name}"
+        for path in sorted(version.glob(f"*/{checkpoint.INI}")):
+            if checkpoint.EPSILON_KEY not in path.read_text(encoding="utf-8", errors="replace"):
+                yield "backend", f"no {checkpoint.EPSILON_KEY} in {version.name}/{path.parent.name}/{path.name}"
 
 
 def _type(number: int) -> str:

@@ -77,7 +77,6 @@ def config(
     ids = {"name": "input_ids", "data_type": "TYPE_UINT32", "dims": [-1], "allow_ragged_batch": True}
     given = [("input_lengths", "UINT32", [1]), ("request_output_len", "UINT32", [-1])]
     inputs = [ids, *(_tensor(*one) for one in given), *({**_tensor(*one), "optional": True} for one in OPTIONAL)]
-    inputs[1]["reshape"] = {"shape": []}
     outputs = [
         _tensor("output_ids", "UINT32", [-1, -1]), _tensor("sequence_length", "UINT32", [-1]),
         _tensor("response_input_lengths", "INT32", [-1]), _tensor("cum_log_probs", "FP32", [-1]),
@@ -99,7 +98,9 @@ def config(
 
 
 def _tensor(name: str, kind: str, dims: list[int]) -> dict[str, object]:
-    return {"name": name, "data_type": f"TYPE_{kind}", "dims": dims}
+    """A tensor; one value for each row comes to the backend without the 1."""
+    scalar: dict[str, object] = {"reshape": {"shape": []}} if dims == [1] else {}
+    return {"name": name, "data_type": f"TYPE_{kind}", "dims": dims, **scalar}
 
 
 def _gpt(model: Model) -> Gpt:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import Queue
 
 import gpts
 import numpy as np
 import pytest
 
-from accelkit import models
+from accelkit import lint, models
+from accelkit.backends.fastertransformer import keys
+from accelkit.backends.key import Key
 from accelkit.errors import AccelkitError, RequestError, ServerError
 from accelkit.measure import evidence
 from accelkit.models.gpt import forward
@@ -162,8 +166,34 @@ def test_what_cannot_be_served_is_refused_in_one_line(loaded, name):
     said = str(caught.value)
     assert "\n" not in said
     reason = said.partition(f"'{name}'")[2].partition(": ")[2]
-    assert __import__("re").search(REFUSED[name][1], reason), said
+    assert re.search(REFUSED[name][1], reason), said
     assert gpts.gone(gpts.ranks(folder / name))
+
+
+def test_what_is_refused_for_its_config_the_linter_finds(loaded):
+    _, folder, _ = loaded
+    elsewhere = {
+        "missing",
+        "cut_short",
+        "head_size",
+        "int8",
+        "gptj",
+        "elsewhere",
+    }  # in files' sizes, or the stand-in's alone
+    for name in REFUSED:
+        errors = {found.rule for found in lint.file(folder / name / "config.pbtxt") if found.severity == "error"}
+        assert (not errors) == (name in elsewhere), (name, errors)
+    for name in (*CUTS, "streaming", "gathering"):
+        assert {found.rule for found in lint.file(folder / name / "config.pbtxt")} == {"ft-compiled"}
+
+
+def test_every_key_is_described_and_named_in_the_table_alone():
+    assert {id(key) for key in vars(keys).values() if isinstance(key, Key)} == {id(key) for key in keys.KEYS}
+    names = "|".join(key.name for key in keys.KEYS if key.name != "data_type")
+    for path in Path(keys.__file__).parent.glob("*.py"):
+        assert path.name == "keys.py" or not re.findall(f'"(?:{names})"', path.read_text()), path
+    for key in keys.KEYS:
+        assert key.type in ("int", "string") and key.effect and key.source
 
 
 LONG = [[5] * 200]

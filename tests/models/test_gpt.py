@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from accelkit import models
 from accelkit.errors import ModelError
-from accelkit.models.gpt import ASSETS, checkpoint, corpus, forward, layout, ngram, tokenizer, weights
-from accelkit.models.gpt.training import card, merges
+from accelkit.models.gpt import ASSETS, checkpoint, corpus, forward, layout, tokenizer, weights
+from accelkit.models.gpt.training import card, merges, ngram
 
 SMALL = layout.Sizes(2, 4, 32, 64, 32, 512, 511)
 

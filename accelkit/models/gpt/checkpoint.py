@@ -21,7 +21,7 @@ from accelkit.models.gpt.layout import Sizes, block
 
 INI, SECTION = "config.ini", "gpt"
 TYPES: dict[str, Any] = {"fp32": np.dtype("<f4"), "fp16": np.dtype("<f2")}
-EPSILON = 1e-6
+EPSILON, EPSILON_KEY = 1e-6, "layernorm_eps"
 """What the official reader takes where config.ini has no layernorm_eps; GPT-2 was trained with 1e-5."""
 WHOLE, HEAD = {"wte.weight": "model.wte.bin", "wpe.weight": "model.wpe.bin"}, "model.lm_head.weight.bin"
 WHOLE |= {"ln_f.weight": "model.final_layernorm.weight.bin", "ln_f.bias": "model.final_layernorm.bias.bin"}
@@ -105,7 +105,7 @@ def ini(sizes: Sizes, ranks: int, dtype: str = "fp32", name: str = "gpt", start:
     values = {
         "model_name": name, "head_num": sizes.heads, "size_per_head": sizes.head, "inter_size": sizes.inner,
         "max_pos_seq_len": sizes.positions, "num_layer": sizes.layers, "vocab_size": sizes.vocabulary,
-        "start_id": sizes.end if start is None else start, "end_id": sizes.end, "layernorm_eps": repr(sizes.epsilon),
+        "start_id": sizes.end if start is None else start, "end_id": sizes.end, EPSILON_KEY: repr(sizes.epsilon),
         "weight_data_type": dtype, "tensor_para_size": ranks,
     }  # fmt: skip
     return "\n".join([f"[{SECTION}]", *(f"{key} = {value}" for key, value in values.items())]) + "\n"
@@ -137,7 +137,7 @@ def header(directory: Path) -> Header:
         }
         sizes = Sizes(
             numbers["num_layer"], numbers["head_num"], numbers["head_num"] * numbers["size_per_head"], numbers["inter_size"],
-            int(given["max_pos_seq_len"]), numbers["vocab_size"], int(given["end_id"]), float(given.get("layernorm_eps", EPSILON)),
+            int(given["max_pos_seq_len"]), numbers["vocab_size"], int(given["end_id"]), float(given.get(EPSILON_KEY, EPSILON)),
         )  # fmt: skip
         found = Header(
             sizes, given.get("weight_data_type", "fp16"), int(given.get("tensor_para_size", "0")),
@@ -151,7 +151,11 @@ def header(directory: Path) -> Header:
             ) if given.get(key, plain.split()[0]).lower() not in plain.split()
         ]  # fmt: skip
     except (OSError, configparser.Error, KeyError, ValueError) as error:
-        reason = f"{error.args[0]} is not there" if isinstance(error, KeyError) else files.reason(error)
+        reason = (
+            f"{error.args[0]} is not there"
+            if isinstance(error, KeyError)
+            else getattr(error, "strerror", None) or files.reason(error)
+        )
         raise ModelError(f"{path} cannot be read as FasterTransformer's: {reason}") from None
     if min(*numbers.values(), sizes.positions) < 1 or found.dtype not in TYPES or odd:
         what = ", ".join(odd) or (f"weight_data_type {found.dtype}" if found.dtype not in TYPES else "a size below 1")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 
-from accelkit.models.gpt import ASSETS, corpus, get, ngram
+from accelkit.models.gpt import ASSETS, corpus, get
+from accelkit.models.gpt.training import ngram
 
 CARD = ASSETS / "MODEL_CARD.md"
 
@@ -34,8 +34,9 @@ def main() -> None:
     """Write both tables between their marks."""
     text = CARD.read_text()
     for name, table in (("perplexity", perplexity_table()), ("training", training_table())):
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        text = re.sub(f"{begin}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL)
+        before, begin, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        text = f"{before}{begin}\n{table}\n{end}{after}"
     CARD.write_text(text)
 
 
