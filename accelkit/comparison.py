@@ -266,15 +266,20 @@ def code(path: paths.Path, model: Model) -> str:
 
 
 def memory_mb(server: Server, served: str) -> float | None:
-    """Resident memory in MB of the processes that run a model's instances in an embedded server; None elsewhere."""
-    total = 0
+    """Resident memory in MB of the processes of a model's instances in an embedded server and their children; None elsewhere."""
+    above: dict[int, int] = {}
+    held: dict[int, int] = {}
+    instances = set()
     for process in Path("/proc").glob("[0-9]*") if server.mode == "embedded" else ():
         with suppress(OSError):  # a process that ended meanwhile
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
             instance = any(re.fullmatch(rf"{re.escape(served)}(_\d+)+", word) for word in words)
-            if instance and int(status["PPid"]) == server.pid:
-                total += int(status.get("VmRSS", "0").split()[0])
+            number = int(process.name)
+            above[number], held[number] = int(status["PPid"]), int(status.get("VmRSS", "0").split()[0])
+            if instance and above[number] == server.pid:
+                instances.add(number)
+    total = sum(size for number, size in held.items() if instances & {number, above[number]})
     return round(total / 1024, 1) or None
 
 

@@ -93,11 +93,7 @@ class Runner:
     def _ask(self, request: Any) -> Ask:
         arrays = {tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()}
         header = self._settings.header
-        found = contract.ask(arrays, header.sizes, header.sizes.end)
-        wanted = set(request.requested_output_names())
-        if wanted & {contract.CUMULATIVE, contract.LOG_PROBS} and not found.log_probs:
-            wanted -= {contract.CUMULATIVE, contract.LOG_PROBS}
-        return found
+        return contract.ask(arrays, header.sizes, header.sizes.end)
 
     def _groups(self, asked: list[Told], answers: dict[int, Any]) -> list[list[Told]]:
         """Requests that fit into memory together; those that do not fit alone are answered with that."""
