@@ -1,7 +1,7 @@
 """The program of one rank: `python -m accelkit.backends.fastertransformer.rank JSON`, started by the instance.
 
 It loads its part, then does what comes through a pipe: ("start", rows), ("step",) for one more id of every row, ("end",),
-("facts",). Its standard input says whether the instance lives: when that closes, the rank ends, whatever it is doing.
+("facts",), ("ping",). Its standard input says whether the instance lives: when that closes, the rank ends, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -94,6 +94,10 @@ class Rank:
         """Let go of the batch."""
         self.network.end()
 
+    def ping(self) -> bool:
+        """Say that this rank is there."""
+        return True
+
     def facts(self) -> dict[str, Any]:
         """What this rank holds and has said so far."""
         return {**self.about, "steps": self.steps, "ids": self.ids, **self.links.facts()}
@@ -129,7 +133,6 @@ def main() -> None:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         pipe.send(("failed", " ".join(lines[0].split())[:400]))
         os._exit(1)
-    os._exit(0)
 
 
 if __name__ == "__main__":

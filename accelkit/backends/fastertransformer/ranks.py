@@ -57,10 +57,13 @@ class Ranks:
         self.processes.append(process)
         self.pipes.append(ours)
 
-    @property
     def alive(self) -> bool:
-        """Whether all are there."""
-        return bool(self.processes) and all(process.poll() is None for process in self.processes)
+        """Whether all are there and answer; if one is not, all are ended."""
+        try:
+            self.tell("ping")
+            return len(self._answers(range(len(self.pipes)), START_S)) > 0
+        except Lost:
+            return False
 
     def tell(self, *words: Any) -> None:
         """Send all of them the same; Lost when one is no longer there."""
@@ -135,9 +138,9 @@ class Ranks:
     def stop(self) -> None:
         """End them all and wait for it; no effect when that has been done."""
         processes, self.processes = self.processes, []
-        for process in processes:
-            with suppress(OSError):
-                process.stdin.close()  # type: ignore[union-attr]
+        for pipe in self.pipes:
+            pipe.close()
+        self.pipes = []
         deadline = time.monotonic() + GRACE_S
         for process in processes:
             try:
@@ -145,6 +148,5 @@ class Ranks:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for pipe in self.pipes:
-            pipe.close()
-        self.pipes = []
+            with suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]

@@ -113,8 +113,7 @@ class Runner:
         return groups
 
     def _run(self, group: list[Told]) -> None:
-        if not self._ranks.alive:
-            self._ranks.stop()
+        if not self._ranks.alive():
             self._ranks, self.restarts = Ranks(self._settings), self.restarts + 1
         rows: list[Row] = [row for told in group for row in told.ask.rows]
         self.requests, self.batches = self.requests + len(group), self.batches + 1
@@ -147,5 +146,5 @@ class Runner:
 
     def facts(self) -> dict[str, Any]:
         """What ran so far, and what each rank holds and has said."""
-        held = self._ranks.facts() if self._ranks.alive else []
+        held = self._ranks.facts() if self._ranks.alive() else []
         return {"requests": self.requests, "batches": self.batches, "restarts": self.restarts, "ranks": held}
