@@ -210,7 +210,7 @@ def measure(
 
     here = machine.probe()
     asked = {spec: paths.get(spec.partition(":")[0]) for spec in names or []}
-    reasons = {path.NAME: [path.unavailable(here, model) for model in models] for path in asked.values()}
+    reasons = {path.NAME: [paths.unavailable(path, here, model) for model in models] for path in asked.values()}
     if reasons and all(all(found) for found in reasons.values()):
         name, found = next(iter(reasons.items()))
         raise ConfigError(f"nothing to measure: path {name} is unavailable: {found[0]}")

@@ -84,7 +84,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")
         for entry in entries:
-            if reason := entry.path.unavailable(here, model):
+            if reason := paths.unavailable(entry.path, here, model):
                 entry.end("unavailable", reason)
                 continue
             say(f"{entry.name}: building and proving")
@@ -126,7 +126,7 @@ def _entries(model: Model, names: Iterable[str] | None, baseline: str) -> list[E
     first = paths.one(baseline, model)
     for spec in [f"{first[0].NAME}:{first[1]}", *(paths.names() if names is None else names)]:
         able = paths.chosen(spec, model)
-        for path, precision in able[:1] if able[0][0].unavailable(here, model) else able:
+        for path, precision in able[:1] if paths.unavailable(able[0][0], here, model) else able:
             entry = Entry(path, precision)
             found.setdefault(entry.name, entry)
     return list(found.values())

@@ -25,7 +25,7 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
             echo(f"{check.state}: {check.name}: {check.detail}. {check.fix}")
     served = [models.get(name) for name in models.names()]
     for model in served:
-        echo(f"model: {model.name} {model.variant}{'' if paths.generates(model) else f', {model.onnx()}'}")
+        echo(f"model: {model.name} {model.variant}{'' if model.kind == paths.GENERATES else f', {model.onnx()}'}")
         if "int8" in model.precisions and {"nncf", "onnx"} <= found.runtimes.keys():
             # Before the lessons: the first build takes longer than one of them.
             echo(f"model: {model.name} {model.variant} in INT8, {quantize.int8_onnx(model)}")

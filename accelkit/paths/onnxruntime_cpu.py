@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelkit import repository
-from accelkit.paths import Built, generates, served_name
+from accelkit.paths import Built, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -26,9 +26,7 @@ REDUCED = None
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
-    """Return what is missing: the package onnxruntime, in any of its builds; or why it cannot take a model that generates."""
-    if reason := generates(model):
-        return reason
+    """Return what is missing: the package onnxruntime, in any of its builds."""
     if any(name in machine.runtimes for name in ("onnxruntime", "onnxruntime-gpu")):
         return None
     return f"needs {NEEDS}; missing here: pip install 'accelkit[cpu]'"

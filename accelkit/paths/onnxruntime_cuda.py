@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit.paths import Built, generates, onnxruntime_cpu, served_name
+from accelkit.paths import Built, onnxruntime_cpu, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -34,8 +34,6 @@ def lacking(path: str, machine: Machine, model: Model | None, needs: str, *packa
     """Return what a GPU and these packages of the path's interpreter lack to be there; None when nothing does."""
     from accelkit import interpreters
 
-    if reason := generates(model):
-        return reason
     if model is not None and model.kind == "forest":
         return (
             f"needs {needs} and a neural network: for forests of trees the provider has no kernel, all would fall back"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from accelkit.paths import generates, onnxruntime_cpu, served_name
+from accelkit.paths import onnxruntime_cpu, served_name
 from accelkit.paths.onnxruntime_cpu import build
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ REDUCED = "bf16"
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing, such as a CPU that the plugin serves, or that OpenVINO has no operator for trees."""
-    if reason := generates(model):
-        return reason
     if model is not None and model.kind == "forest":
         return f"needs {NEEDS} and a neural network: OpenVINO has no operator for trees, every node would fall back"
     if machine.arch != "x86_64":

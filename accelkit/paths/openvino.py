@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from accelkit import repository
 from accelkit.errors import MissingPackage, ModelError
-from accelkit.paths import Built, generates, served_name
+from accelkit.paths import Built, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -36,8 +36,6 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing, or why OpenVINO cannot take a model of this kind."""
     if "openvino" not in machine.runtimes:
         return f"needs {NEEDS}; missing here: pip install 'accelkit[cpu]'"
-    if reason := generates(model):
-        return reason
     if model is not None and model.kind == "forest":
         return "OpenVINO reads neural networks; it has no operators for forests of trees"
     return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit import repository
-from accelkit.paths import Built, generates, served_name
+from accelkit.paths import Built, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -37,8 +37,6 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing in the backend's interpreter or on this machine, or why TensorRT takes no such model."""
     from accelkit import interpreters
 
-    if reason := generates(model):
-        return reason
     if model is not None and model.kind == "forest":
         return "TensorRT reads neural networks; it has no operators for forests of trees"
     here = interpreters.packages(BACKEND)

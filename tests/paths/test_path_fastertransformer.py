@@ -32,7 +32,7 @@ def test_it_takes_what_generates_and_needs_torch():
 
 @pytest.mark.parametrize("name", [name for name in paths.names() if name != "fastertransformer"])
 def test_no_other_path_takes_it(name, made_up):
-    if (reason := paths.get(name).unavailable(made_up(), models.get("gpt"))) is None:
+    if (reason := paths.unavailable(paths.get(name), made_up(), models.get("gpt"))) is None:
         pytest.fail(f"{name} takes a model that generates")
     assert "\n" not in reason
 
