@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from accelkit.models import Model
 
 BUILD = Path("build")
+SHOWN = 8  # files of a model that are named
 
 
 def folder_option(name: str, default: Path, text: str) -> Callable:
@@ -173,7 +174,8 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
     if as_json:
         files = [str(file) for file in built.files]
         return show({**vars(built), "directory": str(built.directory), "files": files})
-    names = ", ".join(file.name for file in built.files)
+    names = ", ".join(file.name for file in built.files[:SHOWN])
+    names += f" and {len(built.files) - SHOWN} more" if len(built.files) > SHOWN else ""
     click.echo(f"{built.directory}: {names} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
 
 

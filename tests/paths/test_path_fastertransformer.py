@@ -11,6 +11,7 @@ import pytest
 
 from accelkit import budget, comparison, lint, machine, models, paths, repository
 from accelkit.errors import ConfigError, MeasureError, ModelError
+from accelkit.export import export
 from accelkit.measure import evidence, parity
 from accelkit.measure.bench import Load
 from accelkit.models.gpt import checkpoint
@@ -38,6 +39,7 @@ def test_no_other_path_takes_it(name, made_up):
 
 
 def test_settings_reach_the_files_and_the_config(tmp_path):
+    pytest.importorskip("torch")
     gpt = models.get("gpt")
     placed = paths.place(
         FT, gpt, tmp_path, name="mine", tensor_para=2, pipeline_para=2, instances=3, max_batch_size=8, streaming=True
@@ -56,6 +58,7 @@ def test_settings_reach_the_files_and_the_config(tmp_path):
 
 
 def test_a_cut_that_does_not_fit_is_refused_and_leaves_nothing(tmp_path):
+    pytest.importorskip("torch")
     with pytest.raises(ModelError, match="heads 4 cannot be cut into 3 parts"):
         paths.place(FT, models.get("gpt"), tmp_path, tensor_para=3)
     assert list(tmp_path.iterdir()) == []
@@ -77,6 +80,12 @@ def test_the_committed_config_serves_with_parity_and_evidence(tmp_path):
     changed["output_ids"][3, 0, 60] += 1
     rejected = parity.judge(gpt, gpt.reference("test", 8), changed, gpt.samples("test", 8).labels, "fp32")
     assert not rejected.passed
+
+
+def test_no_project_is_written_that_no_image_could_serve(tmp_path):
+    with pytest.raises(ConfigError, match="no image of NVIDIA has its backend"):
+        export(models.get("gpt"), "fastertransformer", tmp_path / "project")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_that_proves_nothing_is_none(tmp_path):

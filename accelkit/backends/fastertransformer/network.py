@@ -89,7 +89,7 @@ class Network:
         if not self.last:
             self.links.send(hidden)
             return None
-        hidden = self._norm(hidden[torch.arange(rows), ends], self.whole, "ln_f")
+        hidden = self._norm(hidden[torch.arange(rows, device=self.device), ends], self.whole, "ln_f")
         return self.links.join((hidden @ self.whole["head"].T).float())[:, : self.sizes.vocabulary]
 
     def _through(

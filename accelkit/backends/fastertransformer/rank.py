@@ -94,9 +94,11 @@ class Rank:
         """Let go of the batch."""
         self.network.end()
 
-    def ping(self) -> bool:
-        """Say that this rank is there."""
-        return True
+    def ping(self) -> int:
+        """Bytes that are free on this rank's GPU; -1 on a CPU, whose memory the instance sees."""
+        import torch
+
+        return torch.cuda.mem_get_info()[0] if self.about["transport"] == "nccl" else -1
 
     def facts(self) -> dict[str, Any]:
         """What this rank holds and has said so far."""

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from accelkit.backends.fastertransformer import memory
 from accelkit.backends.fastertransformer.settings import Settings
 from accelkit.backends.key import Refused
 
@@ -57,13 +58,16 @@ class Ranks:
         self.processes.append(process)
         self.pipes.append(ours)
 
-    def alive(self) -> bool:
-        """Whether all are there and answer; if one is not, all are ended."""
+    def room(self) -> int | None:
+        """Bytes that are free for all of them together, as the one with the least has it; None when one is not there any more."""
         try:
             self.tell("ping")
-            return len(self._answers(range(len(self.pipes)), START_S)) > 0
+            found = [free for _, free in self._answers(range(len(self.pipes)), START_S)]
         except Lost:
-            return False
+            return None
+        if not found:
+            return None
+        return memory.free() if min(found) < 0 else min(found) * len(found)
 
     def tell(self, *words: Any) -> None:
         """Send all of them the same; Lost when one is no longer there."""

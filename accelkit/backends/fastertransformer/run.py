@@ -76,6 +76,7 @@ class Runner:
                 answers[id(request)] = self._failure(str(refused))
         for group in self._groups(asked, answers):
             try:
+                self._there()
                 self._run(group)
                 answers |= {id(one.request): self._response(one) for one in group if id(one.request) not in answers}
             except (Lost, Refused) as lost:
@@ -98,7 +99,11 @@ class Runner:
     def _groups(self, asked: list[Told], answers: dict[int, Any]) -> list[list[Told]]:
         """Requests that fit into memory together; those that do not fit alone are answered with that."""
         groups: list[list[Told]] = []
-        room = memory.free()
+        try:
+            room = self._there() if asked else 0
+        except Refused as refused:
+            answers |= {id(one.request): self._failure(str(refused)) for one in asked}
+            return []
         for one in asked:
             together = [row for told in (groups[-1] if groups else []) for row in told.ask.rows]
             if groups and memory.batch(self._settings, [*together, *one.ask.rows]) <= memory.SHARE * room:
@@ -112,9 +117,15 @@ class Runner:
                 answers[id(one.request)] = self._failure(str(refused))
         return groups
 
-    def _run(self, group: list[Told]) -> None:
-        if not self._ranks.alive():
+    def _there(self) -> int:
+        """Bytes that a batch may take of, after ranks that are not there any more were started anew; Refused when they cannot be."""
+        room = self._ranks.room()
+        if room is None:
             self._ranks, self.restarts = Ranks(self._settings), self.restarts + 1
+            room = self._ranks.room() or 0
+        return room
+
+    def _run(self, group: list[Told]) -> None:
         rows: list[Row] = [row for told in group for row in told.ask.rows]
         self.requests, self.batches = self.requests + len(group), self.batches + 1
         ask: Callable[[], Any] = lambda: self._ranks.start(rows)  # noqa: E731
@@ -146,5 +157,5 @@ class Runner:
 
     def facts(self) -> dict[str, Any]:
         """What ran so far, and what each rank holds and has said."""
-        held = self._ranks.facts() if self._ranks.alive() else []
+        held = self._ranks.facts() if self._ranks.room() is not None else []
         return {"requests": self.requests, "batches": self.batches, "restarts": self.restarts, "ranks": held}
