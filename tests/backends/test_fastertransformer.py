@@ -21,7 +21,7 @@ from accelkit.backends.fastertransformer import keys
 from accelkit.backends.key import Key
 from accelkit.errors import AccelkitError, RequestError, ServerError
 from accelkit.measure import evidence
-from accelkit.models.gpt import forward
+from accelkit.models.gpt import forward, sizing
 from accelkit.serving import Server
 
 pytest.importorskip("torch")
@@ -134,9 +134,11 @@ def test_every_cut_writes_what_the_reference_writes(loaded, prompts, name):
 
     (report,) = (profiles / name).glob("*.transformer")
     facts, sizes = json.loads(report.read_text()), gpt.sizes
-    every = 4 * sizes.layers * (4 * sizes.width**2 + 2 * sizes.width * sizes.inner + 3 * sizes.width + sizes.inner)
-    rows, hidden, longest = 16, sizes.width * 4, max(map(len, prompts))
-    passed = rows * (longest + COUNT - 1)  # prompts at once, padded to the longest, then one id of every row
+    every = 4 * sizing.cut(sizes)
+    rows, one = 16, sizing.said(sizes, ranks, stages)
+    # Prompts at once, padded to the longest, then one id of every row.
+    passed = rows * (max(map(len, prompts)) + COUNT - 1)
+    times = {"all_reduce": passed, "send": passed, "all_gather": rows * COUNT, "broadcast": rows * COUNT}
     for rank in facts["ranks"]:
         assert rank["split"] * ranks * stages == every and rank["steps"] == COUNT and rank["ids"] == rows * COUNT
         last = rank["stage"] == stages - 1
@@ -145,11 +147,7 @@ def test_every_cut_writes_what_the_reference_writes(loaded, prompts, name):
             "send": COUNT * (not last), "broadcast": COUNT * (stages > 1 and last),
         }  # fmt: skip
         assert rank["calls"] == {kind: count for kind, count in calls.items() if count}
-        said = {
-            "all_reduce": 2 * sizes.layers // stages * passed * hidden, "all_gather": rows * COUNT * sizes.vocabulary // ranks * 4,
-            "send": passed * hidden, "broadcast": rows * COUNT * 8,
-        }  # fmt: skip
-        assert rank["bytes"] == {kind: said[kind] for kind in rank["calls"]}
+        assert rank["bytes"] == {kind: one[kind] * times[kind] for kind in rank["calls"]}
         # Between two ranks all-reduce and all-gather send a rank's part once; what TCP brought over is that, and headers.
         total, messages = sum(rank["bytes"].values()), sum(rank["calls"].values()) + 2 * COUNT * (stages > 1)
         assert total <= rank["wire"] <= total + 640 * messages, (total, messages)

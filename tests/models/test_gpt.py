@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from accelkit import models
 from accelkit.errors import ModelError
-from accelkit.models.gpt import ASSETS, checkpoint, corpus, forward, layout, tokenizer, weights
+from accelkit.models.gpt import ASSETS, checkpoint, corpus, forward, layout, sizing, tokenizer, weights
 from accelkit.models.gpt.training import card, merges, ngram
 
 SMALL = layout.Sizes(2, 4, 32, 64, 32, 512, 511)
@@ -183,6 +183,21 @@ def test_large_ones_are_there_for_speed_and_say_so():
     one, two = (weights.seeded(SMALL) for _ in range(2))
     assert all(np.array_equal(one[name], two[name]) for name in layout.shapes(SMALL))
     assert 0.019 < one["wte.weight"].std() < 0.021
+
+
+def test_the_arithmetic_of_gpt_2s_sizes():
+    small, xl = layout.SIZES["124m"], layout.SIZES["1.5b"]
+    # One rank holds the embedding twice, once for the logits.
+    assert sizing.weights(small) == 4 * (layout.parameters(small) + 50257 * 768 - 2 * 768)
+    assert sizing.cache(small, 1, 1024, "fp16") == 2 * 12 * 1024 * 768 * 2 == 37_748_736
+    assert sizing.said(xl, 1, 1) == {} and sizing.said(xl, 1, 2) == {"send": 6400, "broadcast": 8}
+    assert sizing.said(xl, 5, 2, "fp16") == {
+        "all_reduce": 2 * 24 * 3200,
+        "all_gather": 10052 * 4,
+        "send": 3200,
+        "broadcast": 8,
+    }
+    assert 0.94 < sizing.cut(xl) / layout.parameters(xl) < 0.95
 
 
 def test_a_checkpoint_of_hugging_face_is_a_variant(gpt, folder, tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 from accelkit.backends.fastertransformer.contract import Row
 from accelkit.backends.fastertransformer.settings import Settings
 from accelkit.backends.key import Refused
+from accelkit.models.gpt import sizing
 
-BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 SHARE = 0.9
 """Of what is free, the part that may be taken."""
 LIMIT = "ACCELKIT_MEMORY_MB"
@@ -18,19 +18,15 @@ LIMIT = "ACCELKIT_MEMORY_MB"
 
 
 def weights(settings: Settings) -> int:
-    """Bytes of the weights of all ranks of an instance: the cut ones once, embeddings where they are needed."""
-    sizes, each = settings.header.sizes, BYTES[settings.data_type]
-    layer = 4 * sizes.width * sizes.width + 2 * sizes.width * sizes.inner + 3 * sizes.width + sizes.inner
-    copies = settings.ranks * 6 * sizes.width
-    tables = settings.ranks * (sizes.vocabulary + sizes.positions) * sizes.width + (sizes.vocabulary * sizes.width)
-    return each * (sizes.layers * (layer + copies) + tables)
+    """Bytes of the weights of all ranks of an instance."""
+    return sizing.weights(settings.header.sizes, settings.ranks, settings.data_type)
 
 
 def batch(settings: Settings, rows: Sequence[Row]) -> int:
     """Bytes that a batch takes on all ranks: the key-value cache for its longest row, and its prompts on their way."""
-    sizes, each = settings.header.sizes, BYTES[settings.data_type]
+    sizes, each = settings.header.sizes, sizing.BYTES[settings.data_type]
     reach, width = max(len(row.ids) + row.count for row in rows), max(len(row.ids) for row in rows)
-    cache = 2 * sizes.layers * len(rows) * reach * sizes.width * each
+    cache = sizing.cache(sizes, len(rows), reach, settings.data_type)
     scores = len(rows) * sizes.heads * width * reach * 4 * settings.stages
     passing = len(rows) * width * settings.world * (8 * sizes.width + 2 * sizes.inner) * each
     return cache + scores + passing + len(rows) * sizes.vocabulary * settings.ranks * 4
