@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from accelkit.models import Model
 
 BUILD = Path("build")
+SHOWN = 8  # files of a model that are named
 
 
 def folder_option(name: str, default: Path, text: str) -> Callable:
@@ -173,7 +174,8 @@ def build(path_name: str, model_name: str, variant: str | None, repository: Path
     if as_json:
         files = [str(file) for file in built.files]
         return show({**vars(built), "directory": str(built.directory), "files": files})
-    names = ", ".join(file.name for file in built.files)
+    names = ", ".join(file.name for file in built.files[:SHOWN])
+    names += f" and {len(built.files) - SHOWN} more" if len(built.files) > SHOWN else ""
     click.echo(f"{built.directory}: {names} ({built.size_mb:.1f} MB in {built.seconds:.1f} s)")
 
 
@@ -200,7 +202,7 @@ def measure(
     out: Path,
     as_json: bool,
     record: str | None = None,
-    baseline: str = "onnxruntime-cpu",
+    baseline: str | None = None,
     **load: Any,
 ) -> None:
     """Compare the named paths of each model, keep the results and print the rows."""
@@ -210,7 +212,7 @@ def measure(
 
     here = machine.probe()
     asked = {spec: paths.get(spec.partition(":")[0]) for spec in names or []}
-    reasons = {path.NAME: [path.unavailable(here, model) for model in models] for path in asked.values()}
+    reasons = {path.NAME: [paths.unavailable(path, here, model) for model in models] for path in asked.values()}
     if reasons and all(all(found) for found in reasons.values()):
         name, found = next(iter(reasons.items()))
         raise ConfigError(f"nothing to measure: path {name} is unavailable: {found[0]}")
@@ -277,7 +279,7 @@ def own(
     help="PATH (in every precision) or PATH:PRECISION; repeat for several  [default: all].",
 )
 @click.option(
-    "--baseline", default="onnxruntime-cpu", show_default=True, help="PATH or PATH:PRECISION to compare with."
+    "--baseline", help="PATH or PATH:PRECISION to compare with  [default: onnxruntime-cpu; fastertransformer for gpt]."
 )
 @load_option
 @folder_option("--out", BUILD / "compare", "Folder for the results and the raw exports.")

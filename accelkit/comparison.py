@@ -59,7 +59,7 @@ def compare(
     model: Model,
     names: Iterable[str] | None = None,
     *,
-    baseline: str = paths.BASELINE,
+    baseline: str | None = None,
     load: Load | None = None,
     out: Path = Path("build/compare"),
     progress: bool = True,
@@ -68,7 +68,8 @@ def compare(
 ) -> list[Result]:
     """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
-    `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32.
+    `baseline` is the path, PATH or PATH:PRECISION, that the others are compared with; PATH alone is its fp32;
+    None is the one of its kind of model.
     Each is built, served alone with profiles on (evidence), checked for parity, and only then measured: all in one
     server, and beside it one for each path that has an interpreter of its own; the order rotates, the baseline comes twice
     a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to
@@ -77,7 +78,7 @@ def compare(
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
-    entries = _entries(model, names, baseline)
+    entries = _entries(model, names, baseline or paths.baseline(model))
     largest = LARGEST if model.kind == "network" and model.max_batch > 1 else max(1, model.max_batch)
     if load.batch > largest:
         raise ConfigError(f"batch {load.batch} is more than {model.name} takes: give at most {largest}")
@@ -85,7 +86,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")
         for entry in entries:
-            if reason := entry.path.unavailable(here, model):
+            if reason := paths.unavailable(entry.path, here, model):
                 entry.end("unavailable", reason)
                 continue
             say(f"{entry.name}: building and proving")
@@ -131,7 +132,7 @@ def _entries(model: Model, names: Iterable[str] | None, baseline: str) -> list[E
         able = paths.chosen(spec, model)
         if ":" not in spec:
             able = [one for one in able if paths.worthwhile(*one, here)]
-        for path, precision in able[:1] if able[0][0].unavailable(here, model) else able:
+        for path, precision in able[:1] if paths.unavailable(able[0][0], here, model) else able:
             entry = Entry(path, precision)
             found.setdefault(entry.name, entry)
     return list(found.values())
@@ -269,8 +270,8 @@ def _why(entry: Entry, model: Model) -> str | None:
     """Cause, evidence and next command of a row that is rejected or slower."""
     nodes = ", ".join(f"{count} {kind}" for kind, count in entry.parts.get("evidence", {}).get("nodes", {}).items())
     spec = f"{entry.path.NAME}:{entry.precision}"
-    own = f"compare {model.onnx()} --path {spec}"
-    again = f"bench {spec} --model {model.name} --variant {model.variant}" if model.name in MODELS else own
+    again = f"bench {spec} --model {model.name} --variant {model.variant}"
+    again = again if model.name in MODELS else f"compare {model.onnx()} --path {spec}"
     proof = f"what ran: {nodes or 'nothing seen'}; next: accelkit {again} --batch 1"
     if entry.status == "rejected":
         return f"{entry.reason}; {proof}"
@@ -285,15 +286,20 @@ def code(path: paths.Path, model: Model) -> str:
 
 
 def memory_mb(server: Server, served: str) -> float | None:
-    """Resident memory in MB of the processes that run a model's instances in an embedded server; None elsewhere."""
-    total = 0
+    """Resident memory in MB of the processes of a model's instances in an embedded server and their children; None elsewhere."""
+    above: dict[int, int] = {}
+    held: dict[int, int] = {}
+    instances = set()
     for process in Path("/proc").glob("[0-9]*") if server.mode == "embedded" else ():
         with suppress(OSError):  # a process that ended meanwhile
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
             instance = any(re.fullmatch(rf"{re.escape(served)}(_\d+)+", word) for word in words)
-            if instance and int(status["PPid"]) == server.pid:
-                total += int(status.get("VmRSS", "0").split()[0])
+            number = int(process.name)
+            above[number], held[number] = int(status["PPid"]), int(status.get("VmRSS", "0").split()[0])
+            if instance and above[number] == server.pid:
+                instances.add(number)
+    total = sum(size for number, size in held.items() if instances & {number, above[number]})
     return round(total / 1024, 1) or None
 
 

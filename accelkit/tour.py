@@ -9,7 +9,7 @@ from pathlib import Path
 
 def run(out: Path, echo: Callable[[str], object] = print) -> int:
     """Run the tour, writing under `out`; 0 when every lesson passed and no path failed, else 1."""
-    from accelkit import doctor, lessons, machine, models, recorded, report, toolchain
+    from accelkit import doctor, lessons, machine, models, paths, recorded, report, toolchain
     from accelkit.budget import budget
     from accelkit.comparison import compare_all
     from accelkit.measure import result
@@ -25,7 +25,7 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
             echo(f"{check.state}: {check.name}: {check.detail}. {check.fix}")
     served = [models.get(name) for name in models.names()]
     for model in served:
-        echo(f"model: {model.name} {model.variant}, {model.onnx()}")
+        echo(f"model: {model.name} {model.variant}{'' if model.kind == paths.GENERATES else f', {model.onnx()}'}")
         if "int8" in model.precisions and {"nncf", "onnx"} <= found.runtimes.keys():
             # Before the lessons: the first build takes longer than one of them.
             echo(f"model: {model.name} {model.variant} in INT8, {quantize.int8_onnx(model)}")

@@ -59,7 +59,7 @@ def run(tmp_path_factory):
         for name, module in extra.items():
             patch.setitem(sys.modules, f"accelkit.paths.{name}", module)
         patch.setattr(paths, "NAMES", (*paths.NAMES, *extra))
-        names = ["wrong", "truncated", "fastertransformer"]
+        names = ["wrong", "truncated", "vllm"]
         results = comparison.compare(models.get(), names, load=bench.Load(2, 2), out=out, progress=False, limits=LIMITS)
     return out, {result.path: result for result in results}
 
@@ -68,7 +68,7 @@ def test_every_path_has_a_row_and_the_baseline_is_first(run):
     _, results = run
     found = {name: result.status for name, result in results.items()}
     assert found == {
-        "onnxruntime-cpu": "measured", "wrong": "rejected", "truncated": "failed", "fastertransformer": "unavailable",
+        "onnxruntime-cpu": "measured", "wrong": "rejected", "truncated": "failed", "vllm": "unavailable",
     }  # fmt: skip
     assert next(iter(results)) == "onnxruntime-cpu"
 
@@ -101,7 +101,7 @@ def test_a_file_that_does_not_load_fails_with_the_servers_reason(run):
 
 def test_an_absent_path_says_what_it_needs(run):
     _, results = run
-    assert results["fastertransformer"].reason == paths.get("fastertransformer").unavailable(comparison.machine.probe())
+    assert results["vllm"].reason == paths.get("vllm").unavailable(comparison.machine.probe())
 
 
 def test_the_row_is_recomputed_from_the_raw_export(run):

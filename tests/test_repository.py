@@ -25,7 +25,7 @@ def test_text_and_parse_are_inverse(config):
 @pytest.mark.parametrize("name", [name for name in paths.names() if not isinstance(paths.get(name), paths.Unbuilt)])
 def test_committed_config_equals_what_the_code_generates(name):
     found = [model for model in map(models.get, models.MODELS) if (COMMITTED / paths.served_name(model, name)).exists()]
-    assert found and (name != paths.BASELINE or len(found) == len(models.MODELS))
+    assert found and (name != paths.BASELINE or len(found) == len(models.MODELS) - 1)  # all but what generates
     for generated in [paths.get(name).config(model) for model in found]:
         assert equal(read(COMMITTED / generated.name), generated)
 

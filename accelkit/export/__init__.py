@@ -39,6 +39,10 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
         best = fastest(model, results)
         spec = f"{best.path}:{best.precision['requested']}"
     path, precision = paths.one(spec, model)
+    if paths.GENERATIVE[0] == path.NAME:
+        raise ConfigError(
+            f"path {path.NAME}: no image of NVIDIA has its backend, and a project needs one; `accelkit serve` serves it here"
+        )
     if best is not None and "batch" in inspect.signature(path.config).parameters:
         settings["batch"] = (best.speed or {})["batch"]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import accelerators, plans, pytorch, savedmodels
+from accelkit.lint import accelerators, plans, pytorch, savedmodels, transformers
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -17,13 +17,15 @@ ACCELERATORS = {"cpu": ("openvino",), "gpu": ("tensorrt", "cuda")}
 # Read by Triton's core for every backend.
 CORE = ("TRITON_BATCH_STRATEGY_PATH",)
 # A backend or platform -> the eras whose servers have it; those not named are in all.
-GONE = {"tensorflow": ("legacy",), "torch_aoti": ("bridge", "current"), "fastertransformer": ()}
+GONE = {"tensorflow": ("legacy",), "torch_aoti": ("bridge", "current")}
 OPENVINO_VALUES = {
     "INFERENCE_NUM_THREADS": "[0-9]+", "HINT_BF16": "yes", "NUM_STREAMS": "auto|numa|[0-9]+",
     "PERFORMANCE_HINT": "latency|throughput|cumulative_throughput",
 }  # fmt: skip
+RENAMERS = ("fil", "fastertransformer", "tensorflow")
+"""Backends some of whose keys have other names today or are gone, of which rules of their own speak."""
 Found = Iterator[tuple[str, str]]
-MODULES = (accelerators, plans, pytorch, savedmodels)
+MODULES = (accelerators, plans, pytorch, savedmodels, transformers)
 """Modules beside this one that hold functions of rules."""
 
 
@@ -47,10 +49,7 @@ def _unknown_parameter(it: Subject) -> Found:
     for name in sorted(set(it.parameters) - set(CORE)) if it.keys else ():
         if name not in it.keys:
             yield name, f'parameter "{name}" is no key of the backend {it.backend}'
-        elif it.era not in it.keys[name].eras and it.backend not in (
-            "fil",
-            "tensorflow",
-        ):  # renamed, gone: rules of their own
+        elif it.era not in it.keys[name].eras and it.backend not in RENAMERS:
             yield name, f'parameter "{name}", which the backend {it.backend} of this era does not know'
 
 

@@ -179,4 +179,5 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "torch-tensorrt": _of("evidence_torch", "from_torch_tensorrt"),
     "tensorflow": _of("evidence_tensorflow", "from_sessions"),
     "tf-tensorrt": _of("evidence_tensorflow", "from_engines"),
+    "fastertransformer": _of("evidence_ranks", "from_ranks"),
 }

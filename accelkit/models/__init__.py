@@ -13,7 +13,7 @@ from accelkit.errors import ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-MODELS = ("text_recognition", "trees")
+MODELS = ("text_recognition", "trees", "gpt")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Model(Protocol):
     name: str
     variant: str
     kind: str
-    """network or forest."""
+    """network, forest or language model."""
     precisions: tuple[str, ...]
     """What the model can be had in; the first is fp32."""
     max_batch: int

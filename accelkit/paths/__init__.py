@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from accelkit.models import Model
 
 BASELINE = "onnxruntime-cpu"
+GENERATES = "language model"
+GENERATIVE = ("fastertransformer", "vllm", "tensorrt-llm")
+"""The kind of model that generates, and the paths that take it."""
 PLANNED: dict[str, Any] = tomllib.loads(File(__file__).with_name("planned.toml").read_text(encoding="utf-8"))
 NAMES = (BASELINE, *PLANNED)
 
@@ -128,6 +131,18 @@ def get(name: str) -> Path:
     return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
 
 
+def unavailable(path: Path, machine: Machine, model: Model | None = None) -> str | None:
+    """Return what a path says is missing, or that it takes one graph where the model generates; None for one that is here."""
+    if model is not None and model.kind == GENERATES and path.NAME not in GENERATIVE:
+        return f"needs a model that is one graph; {model.name} generates id by id, for which there is {GENERATIVE[0]}"
+    return path.unavailable(machine, model)
+
+
+def baseline(model: Model) -> str:
+    """Return the name of the path that a model's other paths are compared with unless one is named."""
+    return BASELINE if model.kind != GENERATES else GENERATIVE[0]
+
+
 def label(name: str, precision: str | None) -> str:
     """Return what a path in a precision is called in tables: its name alone for fp32."""
     return name if precision in ("fp32", None) else f"{name} {precision}"
@@ -196,7 +211,7 @@ def place(path: Path, model: Model, repository: File, precision: str = "fp32", *
     """
     from accelkit import machine
 
-    if reason := path.unavailable(machine.probe(), model):
+    if reason := unavailable(path, machine.probe(), model):
         raise ConfigError(f"path {path.NAME} is unavailable: {reason}")
     config = path.config(model, precision=precision, **overrides)
     if "cache" in inspect.signature(path.config).parameters and "cache" not in overrides:

@@ -12,6 +12,7 @@ import saved_model_bytes as made
 from accelkit import lint, repository
 from accelkit.backends.key import ERAS
 from accelkit.lint import rules
+from accelkit.models.gpt import checkpoint, layout, weights
 
 ROOT = Path(__file__).parents[2]
 NEW = ("bridge", "current")
@@ -86,6 +87,14 @@ def torch(
 AOTI = {"platform": "torch_aoti"}
 
 
+def ft(*parts: str, group: str = "instance_group [ { kind: KIND_CPU count: 1 } ]", **change: str | None) -> str:
+    """A config of the backend fastertransformer with the tensors of a GPT; a value None leaves a key out."""
+    values = {"tensor_para_size": "2", "pipeline_para_size": "1", "data_type": "fp16", "model_type": "GPT", **change}
+    return text(
+        "fastertransformer", *(parts or (TENSORS,)), group=group, **{k: v for k, v in values.items() if v is not None}
+    )
+
+
 def fil(without: str = "", **more: str) -> str:
     """A config of the backend fil that loads in every era; a value None leaves a key out."""
     values = {"is_classifier": "true", "output_class": "true", "threshold": "0.5", **more}
@@ -104,6 +113,12 @@ def trt(**values: str) -> str:
 
 
 OLD = ("legacy",)
+
+TENSORS = """
+input [ { name: "input_ids" data_type: TYPE_UINT32 dims: [ -1 ] allow_ragged_batch: true },
+        { name: "input_lengths" data_type: TYPE_UINT32 dims: [ 1 ] }, { name: "request_output_len" data_type: TYPE_UINT32 dims: [ -1 ] } ]
+output [ { name: "output_ids" data_type: TYPE_UINT32 dims: [ -1, -1 ] }, { name: "sequence_length" data_type: TYPE_UINT32 dims: [ -1 ] } ]
+"""
 HINT = {"PERFORMANCE_HINT": "throughput"}
 # Rule: what it finds with a part of the words it says, then what it leaves alone; an entry may name its eras.
 CASES: dict[str, tuple[list[tuple], list[str]]] = {
@@ -115,7 +130,7 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
     ),
     "platform-gone": (
         [('platform: "tensorflow_savedmodel"', '"tensorflow"', NEW), (text("tensorflow"), '"tensorflow"', NEW),
-         ('platform: "torch_aoti"', '"torch_aoti"', ("legacy",)), (text("fastertransformer"), '"fastertransformer"', ERAS)],
+         ('platform: "torch_aoti"', '"torch_aoti"', ("legacy",)),],
         [ort(), 'platform: "onnxruntime_onnx"', text("pytorch")],
     ),
     "graph-level": (
@@ -338,12 +353,39 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
         [(tf("optimization { graph { level: 1 } }", kind="KIND_CPU"), "graph level 1", OLD)],
         [tf("optimization { graph { level: 1 } }"), tf("optimization { graph { level: -1 } }", kind="KIND_CPU")],
     ),
+    "ft-compiled": ([(ft(), 'backend "fastertransformer"', ERAS)], [fil()]),
+    "ft-required": (
+        [(ft(tensor_para_size=None), "no tensor_para_size", ERAS), (ft(data_type=None), "no data_type", ERAS)], [ft(), fil()],
+    ),
+    "ft-value": (
+        [(ft(data_type="float16"), 'data_type is "float16"', ERAS), (ft(model_type="gpt"), 'model_type is "gpt"', ERAS),
+         (ft(tensor_para_size="0"), 'tensor_para_size is "0"', ERAS), (ft(pipeline_para_size="x"), 'is "x"', ERAS)],
+        [ft(), ft(data_type="bf16", model_type="T5"), ft(tensor_para_size=None)],
+    ),
+    "ft-renamed": (
+        [(ft(is_half="1"), '"is_half", whose place data_type took', ERAS),
+         (ft(layer_para_size="1"), '"layer_para_size", whose place pipeline_para_size took', ERAS)], [ft()],
+    ),
+    "ft-instance-group": (
+        [(ft(group=""), "0 instance groups", ERAS), (ft(group="instance_group [ { kind: KIND_GPU } ]"), "KIND_GPU", ERAS),
+         (ft(group="instance_group [ { kind: KIND_CPU }, { kind: KIND_CPU } ]"), "2 instance groups", ERAS)], [ft()],
+    ),
+    "ft-tensors": (
+        [(ft("max_batch_size: 8"), "no input input_ids", ERAS), (ft("max_batch_size: 8"), "no output sequence_length", ERAS),
+         (ft(TENSORS.replace("input_ids", "INPUT_ID")), "input INPUT_ID, which a GPT", ERAS),
+         (ft(TENSORS.replace("UINT32", "INT32", 1)), "input input_ids is INT32, and UINT32", ERAS)], [ft()],
+    ),
+    "ft-ragged": (
+        [(ft(TENSORS.replace("allow_ragged_batch: true", "") + "dynamic_batching { }"), "without allow_ragged_batch", ERAS)],
+        [ft(), ft(TENSORS + "dynamic_batching { }"), ft(TENSORS.replace("allow_ragged_batch: true", ""))],
+    ),
     "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
 }  # fmt: skip
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
 LEFT = [(name, config) for name, (_, left) in CASES.items() for config in left]
 ON_DISK = {"name", "no-model-file", "not-built", "fil-model-type"}
 ON_DISK |= {"tf-saved-model", "tf-signature", "tf-other-signature", "tf-tensors"}
+ON_DISK |= {"ft-checkpoint", "ft-epsilon"}
 
 
 def by_rule(config: str, name: str, directory: Path | None = None) -> list[lint.Finding]:
@@ -373,12 +415,12 @@ def test_every_rule_is_tested_and_described():
         assert all((rule.finds, rule.why, rule.fix, rule.source)), rule.name
     defined = {name: value for module in (rules, *rules.MODULES) for name, value in vars(module).items()}
     finders = {name for name, value in defined.items() if name.startswith("_") and getattr(value, "__code__", None)}
-    helpers = {"_table", "_class_key", "_sides"}
+    helpers = {"_table", "_class_key", "_sides", "_type"}
     assert finders - helpers == {"_" + rule.name.replace("-", "_") for rule in rules.RULES}
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
-    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch", "tensorflow")
+    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch", "tensorflow", "fastertransformer")
     tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in names]
     known = (
         {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
@@ -406,7 +448,7 @@ def model(folder: Path, name: str, config: str, *files: str) -> Path:
     for file in files:
         target = folder / name / "1" / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch()
+        target.touch() if file != "." else target.mkdir(exist_ok=True)
     return folder / name
 
 
@@ -425,6 +467,25 @@ def test_what_lies_beside_the_config(tmp_path):
     assert on_disk(model(tmp_path, "planned", plan(), "model.plan")) == {}
     assert on_disk(model(tmp_path, "planless", plan(), "plan.trt")) == {"no-model-file": "error"}
     assert on_disk(model(tmp_path, "other", text("custom"), "anything")) == {}
+
+
+def test_a_checkpoint_is_held_against_the_config(tmp_path):
+    sizes = layout.Sizes(2, 4, 32, 64, 32, 512, 511)
+    state = weights.seeded(sizes)
+
+    def made(name: str, config: str, ranks: int, change: tuple[str, str] = ("", "")) -> dict[str, str]:
+        directory = checkpoint.write(state, sizes, model(tmp_path, name, config, ".") / "1", ranks)
+        ini = directory / "config.ini"
+        ini.write_text(ini.read_text().replace(*change))
+        return {rule: severity for rule, severity in on_disk(tmp_path / name).items() if rule != "ft-compiled"}
+
+    assert made("good", ft(), 2) == {}
+    assert made("cut", ft(), 4) == {"ft-checkpoint": "error"}
+    assert made("other", ft(), 2, ("para_size = 2", "para_size = 4")) == {"ft-checkpoint": "error"}
+    assert made("stages", ft(pipeline_para_size="4"), 2) == {"ft-checkpoint": "error"}
+    assert made("damaged", ft(), 2, ("head_num = 4", "")) == {"ft-checkpoint": "error"}
+    assert made("epsilon", ft(), 2, ("layernorm_eps = 1e-05\n", "")) == {"ft-epsilon": "warning"}
+    assert made("elsewhere", ft(model_checkpoint_path="/models/gpt"), 4) == {}
 
 
 def test_the_form_of_a_forest_is_held_against_its_model_type(tmp_path):
