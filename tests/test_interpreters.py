@@ -122,7 +122,7 @@ def test_a_path_looks_into_the_interpreter_of_its_backend(own, made_up):
 
     gpu = Gpu("H200", 140.0, "9.0", "580")
     assert paths.get("tensorrt").unavailable(made_up(gpus=(gpu,))) == (
-        "needs an NVIDIA GPU and TensorRT; missing here: the package cuda-bindings (pip install 'accelkit[gpu]')"
+        "needs an NVIDIA GPU and TensorRT; missing here: the package cuda-bindings (make setup HARDWARE=gpu)"
     )
 
 

@@ -40,7 +40,7 @@ def lacking(path: str, machine: Machine, model: Model | None, needs: str, *packa
         )
     missing = [] if machine.gpus else ["an NVIDIA GPU"]
     here = interpreters.packages(interpreters.name(path, BACKEND))
-    missing += [f"the package {name} (pip install 'accelkit[gpu]')" for name in packages if name not in here]
+    missing += [f"the package {name} (make setup HARDWARE=gpu)" for name in packages if name not in here]
     return f"needs {needs}; missing here: {', '.join(missing)}" if missing else None
 
 

@@ -42,7 +42,7 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
         return "TensorRT reads neural networks; it has no operators for forests of trees"
     here = interpreters.packages(BACKEND)
     missing = [] if machine.gpus else ["an NVIDIA GPU"]
-    missing += [f"the package {name} (pip install 'accelkit[gpu]')" for name in PACKAGES if name not in here]
+    missing += [f"the package {name} (make setup HARDWARE=gpu)" for name in PACKAGES if name not in here]
     return f"needs {NEEDS}; missing here: {', '.join(missing)}" if missing else None
 
 

@@ -44,7 +44,7 @@ class Device:
 def use(number: int) -> Device:
     """Make a GPU this process's; Refused says why there is none."""
     if driver is None:
-        raise Refused("the backend needs the package cuda-bindings in its interpreter: pip install 'accelkit[gpu]'")
+        raise Refused("the backend needs the package cuda-bindings in its interpreter: make setup HARDWARE=gpu")
     try:
         call(driver.cuInit, 0)
         device = call(driver.cuDeviceGet, number)
