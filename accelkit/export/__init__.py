@@ -24,6 +24,11 @@ HERE = Path(__file__).parent
 COMMITTED = HERE.parents[1] / "model_repository"
 SAMPLES = 16
 BEST = "best"
+STAYS = {
+    "fastertransformer": "no image of NVIDIA has its backend, and a project needs one",
+    "pytorch-aoti": "a package is for the PyTorch that made it, which no image holds: make it in NVIDIA's image, as lesson 08 shows",
+}
+"""Paths that no project is made of, and why."""
 
 
 def export(model: Model, spec: str, folder: Path, results: Path = Path("build/compare/results.json")) -> Path:
@@ -39,10 +44,8 @@ def export(model: Model, spec: str, folder: Path, results: Path = Path("build/co
         best = fastest(model, results)
         spec = f"{best.path}:{best.precision['requested']}"
     path, precision = paths.one(spec, model)
-    if paths.GENERATIVE[0] == path.NAME:
-        raise ConfigError(
-            f"path {path.NAME}: no image of NVIDIA has its backend, and a project needs one; `accelkit serve` serves it here"
-        )
+    if reason := STAYS.get(path.NAME):
+        raise ConfigError(f"path {path.NAME}: {reason}; `accelkit serve` serves it here")
     if best is not None and "batch" in inspect.signature(path.config).parameters:
         settings["batch"] = (best.speed or {})["batch"]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -124,7 +124,8 @@ def from_tensorrt_provider(directory: Path) -> Evidence:
     if not layers:
         bytes_each = max(map(_bytes_each, reports), default=0.0)
         said = f"its engines hold {bytes_each:.2f} bytes for each weight of the file, no log names their layers"
-        count[_by_size(bytes_each)] += sum(subgraphs.values())
+        one = max((len(report["engines"]) for report in reports), default=0) == 1
+        count[_by_size(bytes_each, one)] += sum(subgraphs.values())
     how = f"{HOW}; {_taken(notes, TENSORRT, 'TensorRT')}{said}"
     return weighed(how, dict(kinds.most_common()), +count)
 
@@ -143,9 +144,12 @@ def _bytes_each(report: dict[str, Any]) -> float:
     return held / max(1, sum(math.prod(each.dims) for each in graph.initializer if each.data_type in floats))
 
 
-def _by_size(bytes_each: float) -> str:
-    """The type of the weights in engines. Kernels add to the size, nothing takes from it: under 3 none is whole float."""
-    return "fp16" if 1.9 <= bytes_each < 3 else "tf32" if bytes_each >= 3.9 else "unseen"
+def _by_size(bytes_each: float, one: bool) -> str:
+    """The type of the weights in engines. Kernels add to the size, nothing takes from it: under 3 none is whole float.
+
+    Whole float is told of one engine alone: several may hold the same weights twice.
+    """
+    return "fp16" if 1.9 <= bytes_each < 3 else "tf32" if bytes_each >= 3.9 and one else "unseen"
 
 
 def from_plans(directory: Path) -> Evidence:

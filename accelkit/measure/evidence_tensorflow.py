@@ -11,20 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from accelkit.errors import MeasureError
+from accelkit.measure import kernels
 from accelkit.measure.evidence import CONVERSIONS, FORESTS, Evidence, weighed
 from accelkit.savedmodel.reading import ENGINE, PLUMBING
 
 TYPES = {**FORESTS, "float16": "fp16", "bfloat16": "bf16"}
-KERNELS = (
-    ("tf32", "tf32"),
-    ("fp16", r"f16f16|fp16|half|h884|h1688|h16816|s16816|hmma"),
-    ("bf16", r"bf16"),
-    ("int8", r"i8i8|imma|int8"),
-    ("fp32", r"f32f32|sgemm|scudnn|ffma|fp32|float"),
-)
-"""What the name of a kernel says of its precision; the first that fits counts."""
-COMPUTING = re.compile(r"gemm|conv|fprop|cudnn|xmma|winograd|mma", re.IGNORECASE)
-"""Names of kernels that multiply matrices or convolve: the others move data or add."""
 
 
 @dataclass
@@ -117,8 +108,8 @@ def _entries(device: str, entries: list[dict[str, Any]]) -> Iterator[tuple[str, 
     if "/stream" in device:
         for entry in entries:
             name = f"{entry['label']} {entry['name']}"
-            if COMPUTING.search(name):
-                precision = kernel_precision(name)
+            if kernels.multiplies(name):
+                precision = kernels.precision(name)
                 yield f"{place[1]} kernel {precision}", "", precision, int(entry["microseconds"])
         return
     for entry in entries:
@@ -128,8 +119,3 @@ def _entries(device: str, entries: list[dict[str, Any]]) -> Iterator[tuple[str, 
         precision = TYPES.get(entry["type"], entry["type"] or "unknown")
         time = 0 if operator.startswith(CONVERSIONS) or precision not in TYPES.values() else int(entry["microseconds"])
         yield f"{place[1]} {precision} {operator}", operator, precision, time
-
-
-def kernel_precision(name: str) -> str:
-    """Return the precision in the name of a GPU's kernel, such as tf32 in sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32."""
-    return next((precision for precision, pattern in KERNELS if re.search(pattern, name, re.IGNORECASE)), "unseen")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from accelkit.errors import MeasureError
+from accelkit.measure import kernels
 from accelkit.measure.evidence import PRECISIONS, Evidence, weighed
 
 TYPES = {**PRECISIONS, "c10::Half": "fp16", "c10::BFloat16": "bf16", "signed char": "int8", "unsigned char": "int8"}
 """Names of element types in a profile of PyTorch."""
 MULTIPLIES = re.compile(r"conv|addmm|::mm|::bmm|linear|matmul|gemm|einsum", re.IGNORECASE)
-KERNEL = re.compile(r"conv|gemm|xmma|cutlass|winograd|fprop|wgrad|mma|cudnn|sm\d\d_", re.IGNORECASE)
 ENGINE = "tensorrt::execute_engine"
 TF32_SINCE = 8
 """Major compute capability of the first GPUs that have TF32."""
@@ -37,10 +37,10 @@ def from_pytorch(directory: Path) -> Evidence:
         seen = Counter(f"{where} {_precision(one, facts)} {_plain(one['name'])}" for one in listed)
         seen.update(_written(facts))
         kinds |= seen
-        kernels = _multiplying(facts["kernels"])
-        spent += kernels or _time(listed, facts, on_gpu)
+        multiplying = _multiplying(facts["kernels"])
+        spent += multiplying or _time(listed, facts, on_gpu)
         program = facts["program"]
-        hows.add(f"{program['runtime']} of PyTorch {facts['torch']}{_flags(facts, bool(kernels))}")
+        hows.add(f"{program['runtime']} of PyTorch {facts['torch']}{_flags(facts, bool(multiplying))}")
     if not spent:
         raise MeasureError(
             f"{directory}: {len(found)} reports of PyTorch and no executed operator in them: nothing proves what ran"
@@ -99,26 +99,12 @@ def _time(listed: list[dict[str, Any]], facts: dict[str, Any], on_gpu: bool) -> 
     return spent
 
 
-def _multiplying(kernels: list[dict[str, Any]]) -> Counter[str]:
+def _multiplying(listed: list[dict[str, Any]]) -> Counter[str]:
     spent: Counter[str] = Counter()
-    for one in kernels:
-        if KERNEL.search(one["name"]):
-            spent[kernel_precision(one["name"])] += one["microseconds"]
+    for one in listed:
+        if kernels.multiplies(one["name"]):
+            spent[kernels.precision(one["name"])] += one["microseconds"]
     return spent
-
-
-def kernel_precision(name: str) -> str:
-    """Return the precision in the name of a kernel of cuDNN, cuBLAS or TensorRT; fp32 where it names none."""
-    name = name.lower()
-    for pattern, precision in (
-        (r"tf32|s1688|s16816(?!.*f16)", "tf32"),
-        (r"i8|imma|int8", "int8"),
-        (r"bf16", "bf16"),
-        (r"f16|h1688|h16816|h884|hmma|half|hgemm|_fp16", "fp16"),
-    ):
-        if re.search(pattern, name):
-            return precision
-    return "fp32"
 
 
 def _written(facts: dict[str, Any]) -> Counter[str]:

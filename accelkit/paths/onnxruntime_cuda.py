@@ -73,7 +73,7 @@ def config(
     """Return the ModelConfig; `search` is how cuDNN chooses its algorithms, `nhwc` None puts channels last in FP16 alone.
 
     Without dynamic batching requests keep their size: the provider prepares its convolutions anew whenever the batch becomes
-    another one, half a second that every change costs. `provider` are further options of the CUDA provider, passed on as
+    another one. `provider` are further options of the CUDA provider, passed on as
     they are. `cuda_graph` is for the embedded server: NVIDIA's backend gives every request other memory, which a captured
     graph does not follow.
     """

@@ -49,8 +49,8 @@ def lacking(
     own = interpreters.name(path, BACKEND)
     here = interpreters.packages(own) if interpreters.named(own) else machine.runtimes
     missing = ["an NVIDIA GPU"] if gpu and not machine.gpus else []
-    extra = "gpu" if gpu else "torch"
-    missing += [f"the package {name} (pip install 'accelkit[{extra}]')" for name in packages if name not in here]
+    how = "make setup HARDWARE=gpu" if gpu else "pip install 'accelkit[torch]'"
+    missing += [f"the package {name} ({how})" for name in packages if name not in here]
     return f"needs {needs}; missing here: {', '.join(missing)}" if missing else None
 
 

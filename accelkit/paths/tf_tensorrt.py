@@ -67,7 +67,7 @@ def build(
     """
     from accelkit import interpreters, machine
     from accelkit.models import files
-    from accelkit.savedmodel import converting, keeping
+    from accelkit.savedmodel import keeping
 
     own = interpreters.name(NAME, BACKEND)
     source, target = directory / "source" / tensorflow.FILE, directory / tensorflow.FILE
@@ -80,9 +80,9 @@ def build(
         words = ["convert", str(source), str(target), *arguments]
         return tensorflow.said(interpreters.run(own, "accelkit.savedmodel", words))
 
-    gpus = [gpu.name for gpu in machine.probe().gpus[:1]]
-    parts = [model.code_hash, tensorflow.version(own), *gpus, *arguments, files.digest(Path(converting.__file__))]
-    key = files.digest(*(part.encode() for part in parts))
+    parts = [model.code_hash, tensorflow.version(own), *map(str, machine.probe().gpus), *arguments]
+    makers = sorted(Path(keeping.__file__).parent.glob("*.py"))
+    key = files.digest(*makers, *(part.encode() for part in parts))
     facts = keeping.kept(f"{model.name}_{model.variant}_{precision}_tf_tensorrt-{key}", target, make)
     return tensorflow.built(target, facts["wall_seconds"])
 

@@ -1,7 +1,7 @@
 """PyTorch with TensorRT inside: what TensorRT takes of the network became engines, the rest runs in PyTorch.
 
-The file is TorchScript with engines in it, which a server reads that has Torch-TensorRT's runtime, as NVIDIA's image does. FP16
-is in the module: newer Torch-TensorRT ignores other requests for it.
+The file is TorchScript with engines in it, which a server reads that has Torch-TensorRT's runtime, as NVIDIA's image does. The
+newer front end takes FP16 from the module and ignores other requests for it; that of TensorRT 8.6 casts by itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit.paths import Built, pytorch, pytorch_aoti, served_name
+from accelkit.paths import Built, pytorch, served_name
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -39,17 +39,15 @@ def build(
     *,
     batch: int = 16,
     max_batch_size: int | None = None,
-    form: str = "torchscript",
     options: Sequence[str] = (),
 ) -> Built:
     """Return model.pt, best at `batch`, and the seconds that it took when it was made; ModelError with the reason.
 
-    `form` "aoti" is a package of AOTInductor instead, model.pt2, which the newer front end alone writes. `options` go to
-    `python -m accelkit.torchfiles` as they are, such as --detour.
+    `options` go to `python -m accelkit.torchfiles` as they are, such as --detour.
     """
     largest = max(model.max_batch if max_batch_size is None else max_batch_size, batch)
-    words = ["--tensorrt", "--precision", precision, "--profile", f"1:{batch}:{largest}", "--form", form, *options]
-    return pytorch.made(NAME, model, directory, "model.pt" if form == "torchscript" else pytorch_aoti.FILE, words)
+    words = ["--tensorrt", "--precision", precision, "--profile", f"1:{batch}:{largest}", *options]
+    return pytorch.made(NAME, model, directory, "model.pt", words)
 
 
 def config(
@@ -62,16 +60,10 @@ def config(
     instances: int = 1,
     dynamic_batching: bool = True,
     parameters: Mapping[str, str] | None = None,
-    form: str = "torchscript",
-    era: str | None = None,
     **settings: Any,
 ) -> ModelConfig:
-    """Return the ModelConfig for a file whose engines are best at `batch`; `settings` are further fields.
-
-    `form` and `era` as of build and of pytorch-aoti.
-    """
-    largest = max(model.max_batch if max_batch_size is None else max_batch_size, batch)
-    kind = {"platform": "pytorch_libtorch"} if form == "torchscript" else pytorch_aoti.known_by(era)
-    own = {**kind, "instance_group": [{"kind": "KIND_GPU", "count": instances}]}
+    """Return the ModelConfig for a file whose engines are best at `batch`; `settings` are further fields."""
+    largest = max(model.max_batch, batch) if max_batch_size is None else max_batch_size
+    own = {"platform": "pytorch_libtorch", "instance_group": [{"kind": "KIND_GPU", "count": instances}]}
     name = name or served_name(model, NAME, precision)
     return pytorch.served_by_index(model, name, largest, instances, dynamic_batching, parameters, **(own | settings))

@@ -1,7 +1,8 @@
 """A network through Torch-TensorRT: what TensorRT takes becomes engines, the rest stays with PyTorch.
 
 Two front ends: `dynamo` compiles a program of torch.export and is what is developed; `ts` compiles TorchScript, is kept as it
-is, and is the one that runs with TensorRT 8.6. FP16 is in the module that goes in; the old front end is told too.
+is, and is the one that runs with TensorRT 8.6. The first takes
+FP16 from the module that goes in, the second casts by itself.
 """
 
 from __future__ import annotations

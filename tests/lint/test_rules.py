@@ -317,7 +317,7 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
         [(torch(file="model.pt2", platform=""), '"model.pt2" without a platform', NEW)], [torch(**AOTI), torch(platform="")],
     ),
     "aoti-era": (
-        [(torch(file="model.pt2", platform=""), "a package of AOTInductor", ("legacy",))], [torch(), torch(platform="")],
+        [(torch(file="model.pt2", platform=""), "a package of AOTInductor", ("legacy", "bridge"))], [torch(), torch(platform="")],
     ),
     "tf-platform": (
         [(text("tensorflow", 'platform: "tensorflow"'), 'platform "tensorflow"', OLD)],

@@ -115,7 +115,7 @@ def test_an_engine_without_a_report_is_unseen(tmp_path):
     ("sizes", "observed"),
     [
         ((410,), "tf32"),
-        ((150, 260), "tf32"),
+        ((150, 260), "unseen"),
         ((205,), "fp16"),
         ((120, 100), "fp16"),
         ((350,), "unseen"),

@@ -18,7 +18,7 @@ INFERENCE_MODE = Key(
 )  # fmt: skip
 CUDNN = Key(
     "DISABLE_CUDNN", "bool", "false", ERAS,
-    "TorchScript: true computes convolutions without cuDNN, on a GPU much slower and in full FP32", _SCRIPT,
+    "TorchScript: true computes convolutions without cuDNN, on a GPU in full FP32", _SCRIPT,
 )  # fmt: skip
 SHARING = Key(
     "ENABLE_WEIGHT_SHARING", "bool", "false", ERAS,
