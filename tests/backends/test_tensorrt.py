@@ -562,7 +562,7 @@ def test_an_instance_is_measured_without_a_server(trt, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", None)
     monkeypatch.delitem(sys.modules, "accelkit.backends.tensorrt.model", raising=False)
     place(tmp_path, trt, {})
-    infer = inprocess.tensorrt({"repository": str(tmp_path), "model": "m", "config": config()})
+    infer = inprocess.instance({"backend": "tensorrt", "repository": str(tmp_path), "model": "m", "config": config()})
     for count in (16, 3):
         np.testing.assert_array_equal(infer({"x": rows(count)})["y"], 2 * rows(count) + 1)
     with pytest.raises(SystemExit, match="65"):

@@ -16,6 +16,7 @@ from accelkit.lessons import execution, form
 from accelkit.measure import result
 
 NAMES = lessons.names()
+pytestmark = pytest.mark.timeout(1800)  # the first test runs them all
 
 
 def row(tour: Any, name: str) -> dict[str, Any]:
