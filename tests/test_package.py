@@ -51,7 +51,7 @@ HEAVY = (
 )
 LIMIT = 4_500
 """Lines of code that a reader of the machinery meets: everything but the rooms, of which every path and model has one."""
-ROOMS = {"paths": 120, "models": 650, "engine": 600, "lint": 700}
+ROOMS = {"paths": 120, "models": 700, "engine": 600, "lint": 700}
 
 
 def test_public_names_are_pinned():

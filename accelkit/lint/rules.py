@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import accelerators, plans, transformers
+from accelkit.lint import accelerators, engines, plans, transformers
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -25,7 +25,7 @@ OPENVINO_VALUES = {
 RENAMERS = ("fil", "fastertransformer")
 """Backends some of whose keys have other names today, of which a rule of their own speaks."""
 Found = Iterator[tuple[str, str]]
-MODULES = (accelerators, plans, transformers)
+MODULES = (accelerators, engines, plans, transformers)
 """Modules beside this one that hold functions of rules."""
 
 

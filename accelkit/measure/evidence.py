@@ -176,4 +176,5 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "onnxruntime-tensorrt": _gpu("from_tensorrt_provider"),
     "tensorrt": _gpu("from_plans"),
     "fastertransformer": _gpu("from_ranks", "evidence_ranks"),
+    "vllm": _gpu("from_engines", "evidence_ranks"),
 }
