@@ -49,7 +49,7 @@ HEAVY = (
     "click",
     "tqdm",
 )
-LIMIT = 4_500
+LIMIT = 4_600
 """Lines of code that a reader of the machinery meets: everything but the rooms, of which every path and model has one."""
 ROOMS = {"paths": 120, "models": 700, "engine": 600, "lint": 700}
 
