@@ -86,7 +86,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="accelkit-compare-") as folder:
         store = Path(folder, "repository")
         for entry in entries:
-            if reason := paths.unavailable(entry.path, here, model):
+            if reason := paths.unavailable(entry.path, here, model) or paths.apart(entry.path):
                 entry.end("unavailable", reason)
                 continue
             say(f"{entry.name}: building and proving")

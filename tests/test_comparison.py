@@ -101,7 +101,7 @@ def test_a_file_that_does_not_load_fails_with_the_servers_reason(run):
 
 def test_an_absent_path_says_what_it_needs(run):
     _, results = run
-    assert results["vllm"].reason == paths.get("vllm").unavailable(comparison.machine.probe())
+    assert results["vllm"].reason == paths.get("vllm").unavailable(comparison.machine.probe(), models.get())
 
 
 def test_the_row_is_recomputed_from_the_raw_export(run):

@@ -49,9 +49,9 @@ HEAVY = (
     "click",
     "tqdm",
 )
-LIMIT = 4_900
+LIMIT = 5_000
 """Lines of code that a reader of the machinery meets: everything but the rooms, of which every path and model has one."""
-ROOMS = {"paths": 120, "models": 650, "engine": 600, "torchfiles": 400, "savedmodel": 600, "lint": 1000}
+ROOMS = {"paths": 120, "models": 700, "engine": 600, "torchfiles": 400, "savedmodel": 600, "lint": 1100}
 
 
 def test_public_names_are_pinned():

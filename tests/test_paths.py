@@ -47,9 +47,9 @@ def test_a_missing_gpu_is_named_only_where_one_is_needed():
 
 def test_a_path_without_a_recipe_does_not_pretend_to_build(tmp_path):
     with pytest.raises(ConfigError, match="this version of the kit does not build it"):
-        paths.get("vllm").build(models.get(), tmp_path)
+        paths.get("tensorrt-llm").build(models.get(), tmp_path)
     with pytest.raises(ConfigError, match="unavailable"):
-        paths.place(paths.get("vllm"), models.get(), tmp_path)
+        paths.place(paths.get("tensorrt-llm"), models.get(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

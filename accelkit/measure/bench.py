@@ -70,16 +70,24 @@ def _base64(array: np.ndarray) -> str:
 
 
 def command(
-    name: str, url: str, load: Load, data: Path | str, seconds: float, export: Path | str | None = None
+    name: str,
+    url: str,
+    load: Load,
+    data: Path | str,
+    seconds: float,
+    export: Path | str | None = None,
+    streaming: bool = False,
 ) -> list[str]:
     """Return the perf_analyzer command line of one run, for the shell or, through text(), for a reader.
 
     Three windows that together last `seconds`, whatever they show; its own search for stability stops where it likes.
+    `streaming` is for a decoupled model, which answers a request in several parts.
     """
     line = ["perf_analyzer", "-m", name, "-u", url, "-i", load.protocol, "-b", str(load.batch)]
     line += ["--concurrency-range", str(load.concurrency), "--input-data", str(data)]
     line += ["--measurement-interval", str(round(seconds * 1000 / WINDOWS / STRETCH))]
     line += ["--max-trials", str(WINDOWS), "--stability-percentage", "100000"]
+    line += ["--streaming"] if streaming else []
     return line + (["--profile-export-file", str(export)] if export else [])
 
 
@@ -94,7 +102,7 @@ def text(line: Sequence[str]) -> str:
     return " \\\n    ".join(parts)
 
 
-def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Run:
+def run(server: Server, name: str, load: Load, data: Path, seconds: float, streaming: bool = False) -> Run:
     """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails.
 
     A run that is too short for its requests (a busy machine) is made again, twice as long, up to four times.
@@ -109,7 +117,7 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float) -> Ru
     for length in (seconds * 2**again for again in range(5)):
         with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
             export = Path(folder, "export.json")
-            line = [str(tools.perf_analyzer), *command(name, url, load, data, length, export)[1:]]
+            line = [str(tools.perf_analyzer), *command(name, url, load, data, length, export, streaming)[1:]]
             limit = 3 * length + 60
             try:
                 done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=limit)
@@ -160,9 +168,11 @@ def seconds_for(server: Server, name: str, model: Model, load: Load, window: flo
     return max(min(window, most), min(LEAST * min(taken), LONGER * window)), taken[0] * 1e3
 
 
-def served(server: Server, name: str, load: Load, data: Path, seconds: float) -> Callable[[], Run]:
+def served(
+    server: Server, name: str, load: Load, data: Path, seconds: float, streaming: bool = False
+) -> Callable[[], Run]:
     """Return what measures a served model once, for a Candidate."""
-    return lambda: run(server, name, load, data, seconds)
+    return lambda: run(server, name, load, data, seconds, streaming)
 
 
 def inprocess(model: Model, threads: int | None, batch: int, seconds: float) -> Callable[[], Run]:

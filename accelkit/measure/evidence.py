@@ -180,4 +180,5 @@ READERS: dict[str, Callable[[Path], Evidence]] = {
     "tensorflow": _of("evidence_tensorflow", "from_sessions"),
     "tf-tensorrt": _of("evidence_tensorflow", "from_engines"),
     "fastertransformer": _of("evidence_ranks", "from_ranks"),
+    "vllm": _of("evidence_ranks", "from_engines"),
 }

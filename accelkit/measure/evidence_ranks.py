@@ -44,6 +44,28 @@ def from_ranks(directory: Path) -> Evidence:
     return Evidence(f"report of the served ranks: {'; '.join(sorted(how))}", nodes, "+".join(sorted(observed)))
 
 
+def from_engines(directory: Path) -> Evidence:
+    """Read what the instances of one model on vLLM wrote at their end; MeasureError when none wrote an id."""
+    files, nodes, how, observed = sorted(directory.rglob("*.vllm")), dict[str, int](), set[str](), set[str]()
+    try:
+        for facts in map(json.loads, map(Path.read_text, files)):
+            if not facts["ids"]:
+                continue
+            kind = f"vLLM rank {facts['dtype']}"
+            nodes[kind] = nodes.get(kind, 0) + facts["tensor_para"] * facts["pipeline_para"]
+            observed.add(DTYPES[facts["dtype"]])
+            how.add(
+                f"vLLM {facts['vllm']}, tensor parallel {facts['tensor_para']}, pipeline parallel {facts['pipeline_para']}"
+            )
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasureError(f"{directory}: holds no report of vLLM: {error}") from None
+    if not nodes:
+        raise MeasureError(
+            f"{directory}: {len(files)} reports of vLLM and no written id in them: nothing proves what ran"
+        )
+    return Evidence(f"report of the served engines: {'; '.join(sorted(how))}", nodes, "+".join(sorted(observed)))
+
+
 def _balanced(facts: dict[str, Any], ran: list[dict[str, Any]]) -> None:
     held = {rank["split"] for rank in ran}
     if len(held) != 1 or len(ran) != facts["tensor_para"] * facts["pipeline_para"]:

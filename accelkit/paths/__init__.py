@@ -138,6 +138,11 @@ def unavailable(path: Path, machine: Machine, model: Model | None = None) -> str
     return path.unavailable(machine, model)
 
 
+def apart(path: Path) -> str | None:
+    """Return why a path is not measured beside others: it takes and answers text, part by part; None for one that is."""
+    return "answers text in parts, which no other path does; lesson 11 measures it" if hasattr(path, "TEXT") else None
+
+
 def baseline(model: Model) -> str:
     """Return the name of the path that a model's other paths are compared with unless one is named."""
     return BASELINE if model.kind != GENERATES else GENERATIVE[0]

@@ -141,6 +141,7 @@ def test_every_cut_writes_what_the_reference_writes(loaded, prompts, name):
     times = {"all_reduce": passed, "send": passed, "all_gather": rows * COUNT, "broadcast": rows * COUNT}
     for rank in facts["ranks"]:
         assert rank["split"] * ranks * stages == every and rank["steps"] == COUNT and rank["ids"] == rows * COUNT
+        assert rank["cache"] * ranks * stages == sizing.cache(sizes, rows, max(map(len, prompts)) + COUNT)
         last = rank["stage"] == stages - 1
         calls = {
             "all_reduce": 2 * sizes.layers // stages * COUNT * (ranks > 1), "all_gather": COUNT * (ranks > 1 and last),

@@ -115,6 +115,8 @@ UNSEEN |= {"tf-accelerator-ignored", "tf-first-requests", "tf-xla-on-cpu", "tf-o
 # Held against the stand-in in tests/backends/test_fastertransformer.py, where there are checkpoints.
 UNSEEN |= {"ft-compiled", "ft-required", "ft-value", "ft-renamed", "ft-instance-group", "ft-tensors", "ft-ragged"}
 UNSEEN |= {"ft-checkpoint", "ft-epsilon"}
+# Held against the stand-in in tests/backends/test_vllm.py, where there is a made-up engine.
+UNSEEN |= {"vllm-kind", "vllm-instances", "vllm-batch", "vllm-tensors", "vllm-coupled", "vllm-model-json"}
 UNSEEN |= {"plan-profile", "plan-allocation", "plan-graph-spec", "plan-graphs-few", "plan-graphs-unused"}
 
 

@@ -95,6 +95,11 @@ def ft(*parts: str, group: str = "instance_group [ { kind: KIND_CPU count: 1 } ]
     )
 
 
+def vllm(*parts: str, group: str = "instance_group [ { kind: KIND_MODEL count: 1 } ]") -> str:
+    """A config of the backend vllm."""
+    return text("vllm", *parts, group=group)
+
+
 def fil(without: str = "", **more: str) -> str:
     """A config of the backend fil that loads in every era; a value None leaves a key out."""
     values = {"is_classifier": "true", "output_class": "true", "threshold": "0.5", **more}
@@ -379,6 +384,24 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
         [(ft(TENSORS.replace("allow_ragged_batch: true", "") + "dynamic_batching { }"), "without allow_ragged_batch", ERAS)],
         [ft(), ft(TENSORS + "dynamic_batching { }"), ft(TENSORS.replace("allow_ragged_batch: true", ""))],
     ),
+    "vllm-kind": ([], [vllm(), vllm(group="instance_group [ { kind: KIND_GPU } ]")]),
+    "vllm-instances": (
+        [(vllm(group="instance_group [ { kind: KIND_MODEL count: 2 } ]"), "2 instances", ERAS)],
+        [vllm(), vllm(group="instance_group [ { kind: KIND_GPU gpus: [ 0 ] }, { kind: KIND_GPU gpus: [ 1 ] } ]")],
+    ),
+    "vllm-batch": (
+        [(vllm("max_batch_size: 8"), "max_batch_size 8", ERAS), (vllm("dynamic_batching { }"), "dynamic_batching", ERAS)], [vllm()],
+    ),
+    "vllm-tensors": (
+        [(vllm('input [ { name: "prompt" data_type: TYPE_STRING dims: [ 1 ] } ]'), "input prompt, which", ERAS),
+         (vllm('input [ { name: "stream" data_type: TYPE_STRING dims: [ 1 ] } ]'), "stream is STRING, and BOOL", ERAS)],
+        [vllm(), vllm('input [ { name: "text_input" data_type: TYPE_STRING dims: [ 1 ] } ]')],
+    ),
+    "vllm-coupled": (
+        [(vllm("model_transaction_policy { decoupled: false }"), "decoupled: false", ERAS)],
+        [vllm(), vllm("model_transaction_policy { decoupled: true }")],
+    ),
+    "vllm-model-json": ([], [vllm()]),
     "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
 }  # fmt: skip
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
@@ -386,6 +409,7 @@ LEFT = [(name, config) for name, (_, left) in CASES.items() for config in left]
 ON_DISK = {"name", "no-model-file", "not-built", "fil-model-type"}
 ON_DISK |= {"tf-saved-model", "tf-signature", "tf-other-signature", "tf-tensors"}
 ON_DISK |= {"ft-checkpoint", "ft-epsilon"}
+ON_DISK |= {"vllm-kind", "vllm-model-json"}
 
 
 def by_rule(config: str, name: str, directory: Path | None = None) -> list[lint.Finding]:
@@ -420,7 +444,7 @@ def test_every_rule_is_tested_and_described():
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
-    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch", "tensorflow", "fastertransformer")
+    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch", "tensorflow", "fastertransformer", "vllm")
     tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in names]
     known = (
         {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
@@ -437,6 +461,7 @@ def test_every_key_that_a_rule_names_is_in_a_backends_table():
         "graph_lower_bound",
         "pytorch_libtorch",
         "default_model_filename",
+        "model_transaction_policy",
     }
     assert len(named) > 10 and named - others <= known
 
@@ -467,6 +492,25 @@ def test_what_lies_beside_the_config(tmp_path):
     assert on_disk(model(tmp_path, "planned", plan(), "model.plan")) == {}
     assert on_disk(model(tmp_path, "planless", plan(), "plan.trt")) == {"no-model-file": "error"}
     assert on_disk(model(tmp_path, "other", text("custom"), "anything")) == {}
+
+
+def test_what_model_json_says_is_held_against_the_config(tmp_path):
+    def made(name: str, config: str, content: str) -> dict[str, str]:
+        directory = model(tmp_path, name, config, "model.json")
+        (directory / "1/model.json").write_text(content)
+        return on_disk(directory)
+
+    two = '{"model": "m", "tensor_parallel_size": 2}'
+    assert made("good", vllm(), two) == {}
+    assert made("one", vllm(group="instance_group [ { kind: KIND_GPU } ]"), '{"model": "m"}') == {}
+    assert made("gpu", vllm(group="instance_group [ { kind: KIND_GPU } ]"), two) == {"vllm-kind": "error"}
+    for name, content in (
+        ("none", "{"),
+        ("nameless", '{"dtype": "half"}'),
+        ("old", '{"model": "m", "tensor_para_size": 2}'),
+    ):
+        assert made(name, vllm(), content) == {"vllm-model-json": "error"}
+    assert on_disk(model(tmp_path, "empty", vllm(), "other")) == {"vllm-model-json": "error"}
 
 
 def test_a_checkpoint_is_held_against_the_config(tmp_path):

@@ -236,7 +236,9 @@ def test_another_checkpoint_is_refused_in_one_line(tmp_path, change, said):
 
 
 def test_an_unknown_variant_names_those_there_are():
-    with pytest.raises(ModelError, match="there are tiny, 124m, 355m, 1.5b, and every directory with config.json"):
+    with pytest.raises(
+        ModelError, match="there are tiny, 124m, 355m, 1.3b, 1.5b, and every directory with config.json"
+    ):
         models.get("gpt", "huge")
 
 

@@ -71,6 +71,10 @@ class Network:
             for _ in self.layers
         ]
 
+    def cached(self) -> int:
+        """Bytes of the cache of this batch."""
+        return sum(one.nbytes for pair in self.cache for one in pair)
+
     def end(self) -> None:
         """Let go of the cache."""
         self.cache = []

@@ -63,7 +63,7 @@ class Rank:
             "rank": rank, "process": os.getpid(), "device": str(device), "stage": self.links.stage, "place": self.links.place,
             "layers": len(self.network.layers), "dtype": kind, "transport": "nccl" if cuda else "gloo", **self.network.holds(),
         }  # fmt: skip
-        self.steps = self.ids = 0
+        self.steps = self.ids = self.cache = 0
 
     def start(self, rows: Any) -> Any:
         """Take a batch: its prompts through the network at once; the first ids."""
@@ -77,6 +77,7 @@ class Rank:
         ids = torch.tensor([[*row.ids, *[0] * (width - len(row.ids))] for row in rows], device=self.network.device)
         self.place = torch.tensor([len(row.ids) for row in rows], device=self.network.device)
         self.network.begin(len(rows), reach)
+        self.cache = max(self.cache, self.network.cached())
         places = torch.arange(width, device=self.network.device).expand(len(rows), width)
         return self._next(self.network.forward(ids, places, self.place - 1))
 
@@ -102,7 +103,7 @@ class Rank:
 
     def facts(self) -> dict[str, Any]:
         """What this rank holds and has said so far."""
-        return {**self.about, "steps": self.steps, "ids": self.ids, **self.links.facts()}
+        return {**self.about, "steps": self.steps, "ids": self.ids, "cache": self.cache, **self.links.facts()}
 
     def _next(self, logits: Any) -> Any:
         import torch

@@ -16,7 +16,7 @@ KIND = "language model"
 
 
 def variants() -> tuple[str, ...]:
-    """tiny, and the sizes of GPT-2 with seeded weights, which are there to be measured and not to be read."""
+    """tiny, and larger sizes with seeded weights, which are there to be measured and not to be read."""
     return tuple(SIZES)
 
 

@@ -31,9 +31,10 @@ SIZES = {
     "tiny": Sizes(4, 4, 128, 512, 256, 512, 511),
     "124m": Sizes(12, 12, 768, 3072, 1024, 50257, 50256),
     "355m": Sizes(24, 16, 1024, 4096, 1024, 50257, 50256),
+    "1.3b": Sizes(24, 32, 2048, 8192, 2048, 50257, 50256),
     "1.5b": Sizes(48, 25, 1600, 6400, 1024, 50257, 50256),
 }
-"""By variant; the three large ones are those of GPT-2, GPT-2 Medium and GPT-2 XL."""
+"""By variant; 124m, 355m and 1.5b are GPT-2, GPT-2 Medium and GPT-2 XL, whose 25 heads no two ranks can share; 1.3b has 32."""
 
 
 def block(sizes: Sizes) -> dict[str, tuple[int, ...]]:
