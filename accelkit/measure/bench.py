@@ -33,8 +33,8 @@ LEAST = 20
 LONGER = 4
 EXPORTED = 200e6
 """Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text."""
-SHORT = ("time window", "--measurement-interval", "failed to find the requested model version")
-"""What perf_analyzer says when no request ended in a window; the last one, when the server's counters did not move in it."""
+SHORT = ("time window", "--measurement-interval", "failed to find the requested model version", "only one request")
+"""What perf_analyzer says when none or one ended in a window; the third, when the server's counters did not move in it."""
 TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:\{[^{}]*\}|\[(?:\{[^{}]*\},?)*\]),?')
 
 
@@ -124,7 +124,7 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float, strea
             except subprocess.TimeoutExpired:
                 raise MeasureError(f"perf_analyzer did not end within {limit:.0f} s: model {name} on {url}") from None
             content = export.read_bytes() if export.exists() else b""
-        if done.returncode == 0:
+        if done.returncode == 0 and (content or SHORT[-1] not in done.stdout):
             try:
                 return rows(_slim(content, name), load.batch)[0]
             except TooShort as error:
