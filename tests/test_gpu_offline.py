@@ -28,6 +28,7 @@ def prefix(tmp_path):
         made[minor] = tmp_path / f"prefix-{minor}"
         (made[minor] / "lib/test").mkdir(parents=True)
         (made[minor] / "lib/test/large.py").write_text("")
+        (made[minor] / "include").mkdir()
         (made[minor] / f"lib/libpython{minor}.so.1.0").write_text("")
         (made[minor] / "bin").mkdir()
         executable = made[minor] / f"bin/python{minor}"

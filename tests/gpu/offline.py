@@ -39,8 +39,8 @@ KIT = "kit"
 """The stack that the kit itself runs in."""
 UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
 """Files of wheels that inference does not need and that are large."""
-USED = ("tensorflow/_api/*",)
-"""What a pattern above means too and is imported all the same."""
+USED = ("tensorflow/_api/*", "triton/*")
+"""What a pattern above means too and is imported, or compiled against, all the same."""
 PYTHON_UNUSED = (
     "*/test",
     "*/site-packages",
@@ -88,7 +88,7 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], 
             for wheel in wheels.iterdir():
                 slim(wheel)
             with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
-                for part in (f"bin/python{stack['python']}", "lib"):
+                for part in (f"bin/python{stack['python']}", "lib", "include"):  # torch.compile needs the headers
                     archive.add(pythons[stack["python"]] / part, part, filter=used)
             if name == KIT:
                 tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]

@@ -3,6 +3,9 @@
 Each step is one interleaved run of every GPU path that is here, the CUDA provider's default (TF32 allowed) its baseline, and
 becomes notebooks/recorded/NAME_STEP.json with the raw exports beside it; tests/test_recorded.py computes its rows anew. At
 batch 16 the CUDA provider and TensorRT's plans are measured without a server too, in the same run.
+`--only` and `--baseline` record fewer paths, against another one. `--awake` keeps the cores of a virtual machine awake while
+they are measured (accelkit.measure.awake) and is written into every row.
+
 A step whose record was made by the same code and configs on the same machine is left alone, so a run that was cut off goes
 on where it stopped. Plans come from the cache.
 """
@@ -15,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from accelkit import comparison, interpreters, machine, models, paths, recorded,
 from accelkit.budget import BUDGETS
 from accelkit.errors import MeasureError
 from accelkit.measure import bench, result
+from accelkit.measure.awake import awake
 from accelkit.measure.bench import Load
 from accelkit.models import files, named
 
@@ -124,7 +128,13 @@ def in_process(
 
 
 def record(
-    name: str, steps: Sequence[str], model: models.Model, specs: Sequence[str], baseline: str, folder: Path
+    name: str,
+    steps: Sequence[str],
+    model: models.Model,
+    specs: Sequence[str],
+    baseline: str,
+    folder: Path,
+    kept_awake: bool = False,
 ) -> list[Path]:
     """Make the records of the steps that are not done; return their files."""
     made = []
@@ -132,7 +142,10 @@ def record(
         file = folder / f"{name}_{step}.json"
         if not done(file, STEPS[step], model, specs):
             with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out:
-                rows = measured(STEPS[step], model, specs, baseline, Path(out))
+                with awake() if kept_awake else nullcontext():
+                    rows = measured(STEPS[step], model, specs, baseline, Path(out))
+                if kept_awake:
+                    rows = [replace(row, provenance={**row.provenance, "cores": "kept awake"}) for row in rows]
                 recorded.keep(file.stem, rows, Path(out), folder)
             for row in rows:
                 print(step, row.label, row.status, row.reason or f"{row.speed['throughput']:.0f} infer/s", flush=True)
@@ -158,14 +171,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("name", help="what the records are called, such as h200")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(STEPS)} (default: all)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PATH[:PRECISION]", help="paths to record (default: all that are here)"
+    )
+    parser.add_argument("--baseline", default=BASELINE, metavar="PATH:PRECISION", help="what they are held against")
+    parser.add_argument("--awake", action="store_true", help="keep the cores awake")
     given = parser.parse_args()
     if unknown := set(given.steps) - set(STEPS):
         parser.error(f"no step {', '.join(sorted(unknown))}: there are {', '.join(STEPS)}")
     model = models.get("text_recognition", "full")
-    specs = on_gpu(model)
+    specs = [
+        spec
+        for spec in on_gpu(model)
+        if not given.only or {spec, spec.partition(":")[0]} & {*given.only, given.baseline}
+    ]
     if not specs:
         sys.exit("no path that runs on a GPU is here: `accelkit paths` says what each lacks")
-    record(given.name, given.steps or list(STEPS), model, specs, BASELINE, recorded.FOLDER)
+    record(given.name, given.steps or list(STEPS), model, specs, given.baseline, recorded.FOLDER, given.awake)
 
 
 if __name__ == "__main__":
