@@ -2,7 +2,7 @@
 
 Versions of direct dependencies come from accelkit/versions.toml; pip finds those of everything below them. Run it with
 each Python that the kit supports after a change of either: `python3.12 constraints/resolve.py`. With `--stacks` it writes
-stack-NAME.txt for each stack of versions.toml instead, from any Python.
+stack-NAME.txt for each stack of versions.toml instead, or for those that are named behind it, from any Python.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,16 @@ def main() -> None:
         head = GPU_HEAD.format(minor=minor) + "".join(own)
         write(f"gpu-py{minor.replace('.', '')}.txt", head, resolved(wanted))
         return
-    for name, stack in versions()["stacks"].items():
+    stacks = versions()["stacks"]
+    for name in sys.argv[2:] or stacks:
+        stack = stacks[name]
         wanted = [f"{package}=={version}" for package, version in stack.get("packages", {}).items()]
         wanted += requirements(stack["extras"], stack["also"]) if "extras" in stack else []
         there = ["--python-version", stack["python"], "--target", "nowhere"]
         there += [word for platform in platforms() for word in ("--platform", platform)]
-        found = resolved(wanted, *there, python=stack["python"])
-        lines = [line for line in found if line.partition("==")[0] not in stack.get("without", ())]
+        lines = resolved(wanted, *there, python=stack["python"])
+        for pattern in stack.get("without", ()):
+            lines = [line for line in lines if not fnmatch(line.partition("==")[0], pattern)]
         write(f"stack-{name}.txt", STACK.format(name=name, minor=stack["python"]), lines)
 
 

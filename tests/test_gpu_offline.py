@@ -110,7 +110,10 @@ def test_what_two_stacks_pin_alike_travels_once(prefix, tmp_path, monkeypatch):
         (tmp_path / "out/torch_tensorrt").rename(alone / "torch_tensorrt")
         offline.unpack(alone, tmp_path / "none", [])
     (alone / "torch_tensorrt").rename(tmp_path / "out/torch_tensorrt")
-    offline.unpack(tmp_path / "out", tmp_path / "dest", [])
+    there = tmp_path / "lib/python3.10/site-packages"
+    offline.unpack(tmp_path / "out", tmp_path / "dest", [], [there, tmp_path / "lib/python3.12/site-packages"])
+    said = subprocess.run([tmp_path / "dest/stacks/torch_tensorrt/python"], capture_output=True, text=True).stdout
+    assert said.strip().split(":")[1:] == [str(there)]
     base, site = (tmp_path / "dest/stacks" / name / "site" for name in ("tensorrt8", "torch_tensorrt"))
     assert (base / "shared.py").read_text() == "x = 1" and (site / "shared.py").read_text() == "x = 3"
     assert (site / "shared_too.py").samefile(base / "shared_too.py")

@@ -1,7 +1,7 @@
 """Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
 
     python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--stack NAME] [--part-mb 44]
-    python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...]
+    python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...] [--site DIRECTORY...]
 
 `pack` takes the wheels that constraints/stack-*.txt pin, an interpreter built with --enable-shared for each stack, and with the
 kit's own stack the server, perf_analyzer and files for its cache of models, such as references and quantized files that take
@@ -25,6 +25,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def joined(parts: Path) -> list[Path]:
     return sorted([*parts.glob("p*/part"), *(file for file in parts.glob("*") if file.is_file())])
 
 
-def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
+def unpack(parts: Path, dest: Path, libs: list[Path], sites: Sequence[Path] = ()) -> None:
     """Put the parts of every stack that is there together and write env.sh for all that are in DEST."""
     arrived = [name for name in versions.get("stacks") if joined(parts / name)]
     if not arrived:
@@ -170,7 +171,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
     for name, stack in versions.get("stacks").items():
         if (dest / "stacks" / name).is_dir():
-            lines += install(name, stack, dest)
+            lines += install(name, stack, dest, [one for one in sites if f"python{stack['python']}" in one.parts])
     found = [folder for base in libs for folder in sorted({file.parent for file in base.rglob("lib*.so.*")})]
     if found:
         lines += [f"export LD_LIBRARY_PATH={':'.join(map(str, found))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
@@ -178,7 +179,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     print(f"now: . {dest / 'env.sh'}")
 
 
-def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
+def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path]) -> list[str]:
     """Unpack a stack's interpreter and wheels, those that were not yet, and return its lines of env.sh."""
     python, site = dest / f"python-{stack['python']}", dest / "stacks" / name / "site"
     if not python.exists():
@@ -201,8 +202,9 @@ def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
     if name != KIT:
         own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
         launcher = dest / "stacks" / name / "python"
+        searched, libraries = (":".join(map(str, folders)) for folders in ([site, *sites], own))
         launcher.write_text(
-            f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
+            f"#!/bin/sh\nexport PYTHONPATH={searched} LD_LIBRARY_PATH={libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
             f'exec {python}/bin/python{stack["python"]} "$@"\n'
         )
         launcher.chmod(0o755)
@@ -210,7 +212,7 @@ def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
             key = run.replace("-", "_").upper()
             lines += [
                 f"export ACCELKIT_PYTHON_{key}={launcher}",
-                f"export ACCELKIT_LIBS_{key}={':'.join(map(str, own))}",
+                f"export ACCELKIT_LIBS_{key}={libraries}",
             ]
     return lines
 
@@ -260,9 +262,10 @@ def main() -> None:
     back.add_argument("parts", type=Path)
     back.add_argument("dest", type=Path)
     back.add_argument("--libs", type=Path, nargs="*", default=[])
+    back.add_argument("--site", type=Path, nargs="*", default=[])
     given = parser.parse_args()
     if given.command == "unpack":
-        unpack(given.parts, given.dest.absolute(), given.libs)
+        unpack(given.parts, given.dest.absolute(), given.libs, given.site)
         return
     stacks = given.stack or list(versions.get("stacks"))
     pythons = {minor: Path(prefix) for minor, _, prefix in (text.partition("=") for text in given.python)}
