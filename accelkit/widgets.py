@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
@@ -26,31 +26,43 @@ if TYPE_CHECKING:
 Reader = Callable[["Image"], str]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Reading:
-    """A word drawn as a picture and what each path read in it."""
+    """A word drawn as a picture, what each path read in it, and why a path read nothing."""
 
     word: str
     picture: Image
     read: dict[str, str]
+    failed: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def reader(server: Server, name: str, model: Any) -> Reader:
-    """Return a function that reads one picture through the served model `name`."""
+    """Return a function that reads one picture through the served model `name`, whatever its tensors are called there."""
 
     def read(picture: Image) -> str:
-        outputs = server.infer(name, {model.inputs[0].name: model.preprocess([picture])})
-        return model.decode(outputs[model.outputs[0].name])[0]
+        config = server.config(name)
+        outputs = server.infer(name, {config["input"][0]["name"]: model.preprocess([picture])})
+        return model.decode(outputs[config["output"][0]["name"]])[0]
 
     return read
 
 
 def recognise(word: str, readers: Mapping[str, Reader]) -> Reading:
-    """Draw a word and let every path read it; raises ModelError for a word with nothing to draw."""
+    """Draw a word and let every path read it; raises ModelError for a word with nothing to draw, ServerError without a server.
+
+    A path whose request fails has its reason, the others are read.
+    """
     from accelkit.models.text_recognition.render import render
 
-    picture = render(word)
-    return Reading(word, picture, {path: read(picture) for path, read in readers.items()})
+    reading = Reading(word, render(word), {})
+    for path, read in readers.items():
+        try:
+            reading.read[path] = read(reading.picture)
+        except ServerError:
+            raise
+        except AccelkitError as error:
+            reading.failed[path] = str(error)
+    return reading
 
 
 def differences(word: str, read: str) -> tuple[str, str]:
@@ -72,6 +84,7 @@ def reading_text(reading: Reading) -> str:
         wrong = marks.count("^")
         verdict = "all letters agree" if not wrong else f"{wrong} differ{'s' if wrong == 1 else ''}"
         lines.append(f"{path:<24} {letters}   {verdict}" + (f"\n{'':<24} {marks}" if wrong else ""))
+    lines += [f"{path:<24} nothing: {reason}" for path, reason in reading.failed.items()]
     return "\n".join(lines)
 
 
@@ -82,6 +95,9 @@ def reading_html(reading: Reading) -> str:
         pairs = zip(*differences(reading.word, read), strict=True)
         shown = "".join(f"<b><u>[{html.escape(a)}]</u></b>" if mark == "^" else html.escape(a) for a, mark in pairs)
         rows.append((html.escape(path), shown))
+    rows += [
+        (html.escape(path), f"<small>nothing: {html.escape(reason)}</small>") for path, reason in reading.failed.items()
+    ]
     cells = [("you typed", html.escape(reading.word)), *rows]
     style = "font-family:monospace;font-size:1.4em;text-align:left;padding-left:2em"
     table = "".join(f"<tr><td>{name}</td><td style='{style}'>{word}</td></tr>" for name, word in cells)

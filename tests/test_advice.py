@@ -27,7 +27,7 @@ VNNI = ("avx2", "avx512f", "avx512_vnni")
         ({"gpus": 1, "framework": "tensorflow"}, "tf-tensorrt"),
         ({"kind": "trees"}, "fil"),
         ({"kind": "trees", "gpus": 4}, "fil"),
-        ({"kind": "transformer"}, "onnxruntime-cpu"),
+        ({"kind": "transformer"}, "fastertransformer"),
         ({"kind": "transformer", "gpus": 2}, "vllm"),
         ({"kind": "transformer", "gpus": 2, "goal": "latency"}, "tensorrt-llm"),
     ],

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("ipywidgets")
 
 from accelkit import machine, models, widgets
+from accelkit.errors import RequestError
 
 
 def read_as(word: str) -> widgets.Reader:
@@ -62,22 +63,35 @@ def test_a_word_with_nothing_to_draw_says_so():
     assert "nothing to draw" in panel.fallback and "nothing to draw" in panel.children[2].value
 
 
-def test_a_reader_asks_the_server_for_the_model_by_name():
+def test_a_path_that_fails_costs_its_own_line_alone():
+    def refuse(picture):
+        raise RequestError("it <refused>")
+
+    panel = widgets.recognise_panel({"one": refuse, "other": read_as("go")}, "go")
+    lines = panel.fallback.splitlines()
+    assert lines[1].split() == ["other", "go", "all", "letters", "agree"] and lines[2].endswith("nothing: it <refused>")
+    assert "nothing: it &lt;refused&gt;" in panel.children[2].value
+
+
+def test_a_reader_asks_the_server_for_the_model_by_name_and_its_tensors_by_theirs():
     model = models.get()
     asked = {}
 
     class Stub:
+        def config(self, name):
+            return {"input": [{"name": "INPUT__0"}], "output": [{"name": "OUTPUT__0"}]}
+
         def infer(self, name, inputs):
             asked[name] = {key: value.shape for key, value in inputs.items()}
             import numpy as np
 
             logits = np.zeros((1, 26, 37), "float32")
             logits[0, 3, 11], logits[0, [0, 1, 2, *range(4, 26)], 0] = 9, 9
-            return {"logits": logits}
+            return {"OUTPUT__0": logits}
 
     read = widgets.reader(Stub(), "served_name", model)
     assert read(widgets.recognise("x", {}).picture) == "a"
-    assert asked == {"served_name": {"input.1": (1, 1, 32, 100)}}
+    assert asked == {"served_name": {"INPUT__0": (1, 1, 32, 100)}}
 
 
 def test_the_decision_panel_follows_the_answers():

@@ -30,7 +30,7 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
     cells: dict[str, Any] = {}
     if missing and not record.exists():
         print(
-            f"Nothing of this lesson is on record yet from a machine that has it all; cells that lack it say so: {missing}"
+            f"No cell of this lesson is on record yet from a machine that has it all; those that lack it say so: {missing}"
         )
 
     def shown(key: str, measure: Callable[[], Any], missing: str | None = None) -> Any:

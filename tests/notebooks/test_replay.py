@@ -82,7 +82,7 @@ def test_a_cell_that_is_not_on_record_says_what_is_missing(place, capsys, record
         put(record, other=1)
     shown = replay(LESSON, "needs a GPU")
     opening = capsys.readouterr().out
-    assert ("Nothing of this lesson is on record yet" in opening and ": needs a GPU\n" in opening) != recorded
+    assert ("No cell of this lesson is on record yet" in opening and ": needs a GPU\n" in opening) != recorded
     assert shown("speed", never) is None
     assert capsys.readouterr().out == "Not run here, and not on record yet\n" and not made.exists()
 
