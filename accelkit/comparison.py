@@ -61,7 +61,7 @@ def compare(
     *,
     baseline: str | None = None,
     load: Load | None = None,
-    out: Path = Path("build/compare"),
+    out: Path = Path("build/raw"),
     progress: bool = True,
     limits: Budget | None = None,
     in_process: Mapping[str, Callable[[], bench.Run]] | None = None,
