@@ -51,6 +51,37 @@ def test_the_client_reads_samples_and_pictures(project, server, tmp_path):
     assert said[1] == f"{tmp_path / 'word.png'}: {model.decode(model.reference('test', 1))[0]}"
 
 
+def refused(project, *arguments):
+    """The one line that the client says when it ends with exit code 2."""
+    done = subprocess.run(
+        [sys.executable, "client.py", *map(str, arguments)], cwd=project, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_the_client_says_in_one_line_that_no_server_is_there(project):
+    assert refused(project, "--url", "127.0.0.1:9").startswith("client.py: no server at 127.0.0.1:9, start it: ")
+
+
+def test_the_client_says_in_one_line_what_the_server_refuses(project, server, tmp_path):
+    import numpy as np
+
+    np.savez(tmp_path / "wrong.npz", **{"input.1": np.zeros((1, 3, 3), "float32")})
+    line = refused(project, tmp_path / "wrong.npz", "--url", server.grpc)
+    assert line.startswith(f"client.py: the server at {server.grpc} refuses {tmp_path}/wrong.npz: ")
+    assert "unexpected shape for input 'input.1'" in line
+
+
+@pytest.mark.parametrize("content", [None, b"", b"none", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("name", ["samples.npz", "word.png"])
+def test_the_client_says_in_one_line_which_file_it_cannot_read(project, tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert refused(project, tmp_path / name).startswith(f"client.py: {tmp_path / name} cannot be read: ")
+
+
 def test_the_projects_test_fails_on_wrong_answers(project, server, tmp_path):
     import numpy as np
 
