@@ -1,19 +1,21 @@
 """Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
 
     python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--stack NAME] [--part-mb 44]
-    python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...]
+    python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...] [--site DIRECTORY...]
 
 `pack` takes the wheels that constraints/stack-*.txt pin, an interpreter built with --enable-shared for each stack, and with the
 kit's own stack the server, perf_analyzer and files for its cache of models, such as references and quantized files that take
-long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. `unpack` puts together what
-has arrived, one stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is
-there, and other stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs
-nothing but the standard library.
+long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. What a stack pins as the one
+that it lies over (`over` in versions.toml) is not packed again: send that one first. `unpack` puts together what has arrived, one
+stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other
+stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs nothing but the
+standard library.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import fnmatch
 import functools
 import os
@@ -23,6 +25,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,18 @@ PYTHON_UNUSED = (
     "*/config-*",
     "*.a",
 )
+
+
+def pins(name: str) -> list[str]:
+    """Return what a stack pins, one PACKAGE==VERSION each."""
+    lines = (ROOT / f"constraints/stack-{name}.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def below(name: str) -> list[str]:
+    """Return what a stack pins as the one that it lies over does."""
+    base = versions.get("stacks")[name].get("over")
+    return [pin for pin in pins(name) if pin in pins(base)] if base else []
 
 
 def download(arguments: list[str], minor: str, folder: Path, glibc: int = GLIBC) -> None:
@@ -84,7 +99,7 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], 
         with tempfile.TemporaryDirectory(prefix="accelkit-pack-") as scratch:
             work = Path(scratch)
             wheels = work / "stacks" / name
-            download(["--requirement", str(ROOT / f"constraints/stack-{name}.txt")], stack["python"], wheels)
+            download([pin for pin in pins(name) if pin not in below(name)], stack["python"], wheels)
             for wheel in wheels.iterdir():
                 slim(wheel)
             with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
@@ -94,8 +109,8 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], 
                 tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
                 (work / "cache/models").mkdir(parents=True)
                 newest = max(int(tool["glibc"].partition(".")[2]) for tool in tools)
-                pins = [f"{tool['package']}=={tool['version']}" for tool in tools]
-                download(pins, stack["python"], work / "cache/wheels", newest)
+                wanted = [f"{tool['package']}=={tool['version']}" for tool in tools]
+                download(wanted, stack["python"], work / "cache/wheels", newest)
                 for file in cached:
                     shutil.copy(file, work / "cache/models")
             shutil.rmtree(out / name, ignore_errors=True)
@@ -141,7 +156,7 @@ def joined(parts: Path) -> list[Path]:
     return sorted([*parts.glob("p*/part"), *(file for file in parts.glob("*") if file.is_file())])
 
 
-def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
+def unpack(parts: Path, dest: Path, libs: list[Path], sites: Sequence[Path] = ()) -> None:
     """Put the parts of every stack that is there together and write env.sh for all that are in DEST."""
     arrived = [name for name in versions.get("stacks") if joined(parts / name)]
     if not arrived:
@@ -156,7 +171,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
     for name, stack in versions.get("stacks").items():
         if (dest / "stacks" / name).is_dir():
-            lines += install(name, stack, dest)
+            lines += install(name, stack, dest, [one for one in sites if f"python{stack['python']}" in one.parts])
     found = [folder for base in libs for folder in sorted({file.parent for file in base.rglob("lib*.so.*")})]
     if found:
         lines += [f"export LD_LIBRARY_PATH={':'.join(map(str, found))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
@@ -164,7 +179,7 @@ def unpack(parts: Path, dest: Path, libs: list[Path]) -> None:
     print(f"now: . {dest / 'env.sh'}")
 
 
-def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
+def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path]) -> list[str]:
     """Unpack a stack's interpreter and wheels, those that were not yet, and return its lines of env.sh."""
     python, site = dest / f"python-{stack['python']}", dest / "stacks" / name / "site"
     if not python.exists():
@@ -180,13 +195,16 @@ def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
         site = venv / f"lib/python{stack['python']}/site-packages"
         (site / "checkout.pth").write_text(f"{ROOT}\n")
         lines += [f"export PATH={venv / 'bin'}:$PATH"]
+    if not site.exists() and (shared := below(name)):
+        link(shared, dest / "stacks" / stack["over"] / "site", site)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda wheel: extract(wheel, site), sorted((dest / "stacks" / name).glob("*.whl"))))
     if name != KIT:
         own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
         launcher = dest / "stacks" / name / "python"
+        searched, libraries = (":".join(map(str, folders)) for folders in ([site, *sites], own))
         launcher.write_text(
-            f"#!/bin/sh\nexport PYTHONPATH={site} LD_LIBRARY_PATH={':'.join(map(str, own))}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
+            f"#!/bin/sh\nexport PYTHONPATH={searched} LD_LIBRARY_PATH={libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
             f'exec {python}/bin/python{stack["python"]} "$@"\n'
         )
         launcher.chmod(0o755)
@@ -194,9 +212,23 @@ def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
             key = run.replace("-", "_").upper()
             lines += [
                 f"export ACCELKIT_PYTHON_{key}={launcher}",
-                f"export ACCELKIT_LIBS_{key}={':'.join(map(str, own))}",
+                f"export ACCELKIT_LIBS_{key}={libraries}",
             ]
     return lines
+
+
+def link(packages: list[str], base: Path, site: Path) -> None:
+    """Let the files of these packages lie in `site` as they lie in `base`."""
+    for package in packages:
+        name, _, version = package.replace("-", "_").partition("==")
+        record = base / f"{name}-{version}.dist-info/RECORD"
+        if not record.is_file():
+            sys.exit(f"{base}: {package} is missing: unpack that stack first")
+        for row in csv.reader(record.read_text().splitlines()):
+            source, target = base / row[0], site / row[0]
+            if source.is_file() and not target.exists():  # large wheels were slimmed
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(source, target)
 
 
 def extract(wheel: Path, site: Path) -> None:
@@ -206,8 +238,11 @@ def extract(wheel: Path, site: Path) -> None:
             if not entry.is_dir():  # others make the same directories at the same time
                 target = site / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)  # it may be another stack's too
                 with archive.open(entry) as source, target.open("wb") as stream:
                     shutil.copyfileobj(source, stream, 1 << 20)
+                if entry.external_attr >> 16 & 0o100:  # such as the assembler that Triton brings
+                    target.chmod(0o755)
     for data in site.glob(f"{wheel.name.split('-')[0]}-*.data/*lib"):
         shutil.copytree(data, site, dirs_exist_ok=True)
     wheel.unlink()
@@ -227,9 +262,10 @@ def main() -> None:
     back.add_argument("parts", type=Path)
     back.add_argument("dest", type=Path)
     back.add_argument("--libs", type=Path, nargs="*", default=[])
+    back.add_argument("--site", type=Path, nargs="*", default=[])
     given = parser.parse_args()
     if given.command == "unpack":
-        unpack(given.parts, given.dest.absolute(), given.libs)
+        unpack(given.parts, given.dest.absolute(), given.libs, given.site)
         return
     stacks = given.stack or list(versions.get("stacks"))
     pythons = {minor: Path(prefix) for minor, _, prefix in (text.partition("=") for text in given.python)}
