@@ -35,8 +35,8 @@ lint: setup-test ## check style, types, the form of the notebooks and the render
 # Two workers, each with whole files: most tests wait for servers. COVERAGE_PROCESS_START starts the measuring in every
 # process, those that tests start included.
 test: lint ## lint, then run every test and hold the coverage
-	@tools/torch-cpu
-	@tools/tensorflow-cpu
+	@tools/framework-cpu torch
+	@tools/framework-cpu tensorflow
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" \
 		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile

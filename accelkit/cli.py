@@ -217,14 +217,14 @@ def measure(
         name, found = next(iter(reasons.items()))
         raise ConfigError(f"nothing to measure: path {name} is unavailable: {found[0]}")
 
-    results = comparison.compare_all(
-        models, names, baseline=baseline, load=module.Load(**load), out=out, progress=not as_json
-    )
-    result.write(out / "results.json", results)
+    with result.new_run(out, functools.partial(click.echo, err=True)) as run:
+        results = comparison.compare_all(
+            models, names, baseline=baseline, load=module.Load(**load), out=run, progress=not as_json
+        )
+        results = recorded.with_gpus(results)
+        result.write(run / result.FILE, results)
     if record:
-        recorded.keep(record, results, out)
-    results = recorded.with_gpus(results)
-    result.write(out / "results.json", results)
+        recorded.keep(record, [row for row in results if not row.recorded], out)
     if as_json:
         return show([row.as_dict() for row in results])
     click.echo(report.table(results))
@@ -239,7 +239,8 @@ def measure(
 def bench(path_name: str, model_name: str, variant: str | None, **options: Any) -> None:
     """Prove a PATH right, then measure it with perf_analyzer against the baseline.
 
-    PATH:PRECISION is one precision of it, PATH alone all that it can build the model in.
+    PATH:PRECISION is one precision of it, PATH alone all that it can build the model in. When the run is done, what an earlier
+    one left in --out moves to a folder beside it that bears that run's date.
     """
     from accelkit import models
 
@@ -297,7 +298,8 @@ def compare(
     """Prove and measure every path in one interleaved run, for every model of the kit or the one that --model names.
 
     A path that is not here has its reason in its row. With an ONNX file of your own, its outputs on every path are held
-    against those of the CPU in FP32; without --inputs they are made at random.
+    against those of the CPU in FP32; without --inputs they are made at random. When the run is done, what an earlier one
+    left in --out moves to a folder beside it that bears that run's date, such as build/compare-2026-11-30_14-05-09.
     """
     from accelkit import models
 
@@ -333,7 +335,8 @@ def export(
 ) -> None:
     """Write PATH (or PATH:PRECISION, or `best`) as a project in DIR: model repository, client, test, compose file, README.
 
-    The model is text_recognition, unless --model or --onnx says otherwise.
+    The model is text_recognition, unless --model or --onnx says otherwise. `best` is the fastest path that was proven and
+    measured here; which one that is, and by what numbers, is printed.
     """
     from accelkit import export as module
     from accelkit import models
@@ -341,7 +344,7 @@ def export(
     model = own(model_name=model_name, variant=variant, **options) or models.get(
         model_name or models.MODELS[0], variant
     )
-    made = module.export(model, path_name, folder, results)
+    made = module.export(model, path_name, folder, results, click.echo)
     click.echo(f"{made}: {', '.join(sorted(file.name for file in made.iterdir()))}; read {made / 'README.md'} first")
 
 

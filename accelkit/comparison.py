@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit import interpreters, machine, paths, repository, toolchain
+from accelkit import builders, interpreters, machine, paths, repository, toolchain
 from accelkit.budget import Budget, budget
 from accelkit.errors import AccelkitError, ConfigError, MeasureError
 from accelkit.measure import bench, compared, evidence, parity
@@ -61,7 +61,7 @@ def compare(
     *,
     baseline: str | None = None,
     load: Load | None = None,
-    out: Path = Path("build/compare"),
+    out: Path = Path("build/raw"),
     progress: bool = True,
     limits: Budget | None = None,
     in_process: Mapping[str, Callable[[], bench.Run]] | None = None,
@@ -169,6 +169,7 @@ def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load)
     config = path.config(model, precision=entry.precision, **fitted)
     entry.served, entry.model = config.name, paths.as_served(model, config)
     entry.provenance = {"code": code(path, model), "config": digest(repository.text(config).encode()), "raw": None}
+    entry.provenance["builders"] = built_by(path, model, entry.precision)
     placed = paths.place(path, model, store, entry.precision, **fitted)
     entry.cost = {"build_s": round(placed.seconds, 3), "size_mb": round(placed.size_mb, 3)}
     inputs = next(batches(model, model.samples("test", 4).inputs, min(4, load.batch)))
@@ -283,6 +284,11 @@ def code(path: paths.Path, model: Model) -> str:
     """Hash of what ran: the path's recipe, its stand-in backend and the model's own code and weights."""
     backend = sorted((Path(__file__).parent / "backends" / path.BACKEND).glob("*.py"))
     return digest(Path(path.__file__), *backend, model.code_hash.encode())
+
+
+def built_by(path: paths.Path, model: Model, precision: str) -> str:
+    """Hash of the modules that built what ran, beside those of `code`."""
+    return digest(*builders.sources(Path(path.__file__), precision, model.name))
 
 
 def memory_mb(server: Server, served: str) -> float | None:

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from accelkit.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from accelkit.machine import Machine
     from accelkit.paths import Path as Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,6 +135,12 @@ def packages(backend: str) -> dict[str, str]:
 
     executable = named(backend)
     return machine.runtimes() if executable is None else dict(_asked(variable(backend), executable)["packages"])
+
+
+def has(path: str, backend: str, machine: Machine) -> Mapping[str, str]:
+    """Return the versions of the packages that run a path on a machine: in the interpreter that is its own, or the kit's."""
+    own = name(path, backend)
+    return packages(own) if named(own) else machine.runtimes
 
 
 def launcher(backend: str) -> tuple[str, dict[str, str]]:

@@ -44,7 +44,7 @@ def _parity(result: Result) -> str:
     if not found:
         return "-"
     by_angle = result.precision.get("requested") == "int8"
-    figure = f"cosine {_number(found['cosine'], 5)}" if by_angle else _number(found["relative"], 2)
+    figure = f"cosine {_number(found['cosine'], 5)}" if by_angle else f"relative {_number(found['relative'], 2)}"
     return f"{'passed' if found['passed'] else 'FAILED'} {figure if found['max_abs'] is not None else ''}".strip()
 
 

@@ -61,11 +61,15 @@ def parse(text: str, where: str | Path = FILE) -> ModelConfig:
 def read(path: Path) -> ModelConfig:
     """Return the ModelConfig in a file, or in config.pbtxt of a model's directory; ConfigError if it does not parse."""
     path = path / FILE if path.is_dir() else path
+    return parse(content(path), path)
+
+
+def content(path: Path) -> str:
+    """Return the text of a file; ConfigError if it cannot be read or is not UTF-8."""
     try:
-        content = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return parse(content, path)
 
 
 def text(config: ModelConfig) -> str:

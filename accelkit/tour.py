@@ -30,8 +30,9 @@ def run(out: Path, echo: Callable[[str], object] = print) -> int:
             # Before the lessons: the first build takes longer than one of them.
             echo(f"model: {model.name} {model.variant} in INT8, {quantize.int8_onnx(model)}")
     summary = lessons.run(lessons.names(), out=out / "tour")
-    results = recorded.with_gpus(compare_all(served, out=out / "compare"))
-    result.write(out / "compare" / "results.json", results)
+    with result.new_run(out / "compare", echo) as folder:
+        results = recorded.with_gpus(compare_all(served, out=folder))
+        result.write(folder / result.FILE, results)
     page = report.html(results, summary, out / "report" / "index.html")
     echo("")
     for lesson in summary["lessons"]:

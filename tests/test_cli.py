@@ -143,6 +143,20 @@ def test_models_import_refuses_what_is_no_checkpoint(tmp_path: Path):
     refused(accelkit("models", "import", tmp_path / "weights.pth"), "weights.pth")
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_second_run_keeps_the_first_and_says_where(monkeypatch, capsys, tmp_path: Path, as_json: bool):
+    from accelkit import cli, comparison, models
+    from tests.test_report import BASE
+
+    monkeypatch.setattr(comparison, "compare_all", lambda models, names, out, **load: [BASE])
+    for turn in (1, 2):
+        cli.measure([models.get()], None, tmp_path / "compare", as_json, batch=16)
+        first, *earlier = sorted(tmp_path.iterdir())
+        assert len(earlier) == turn - 1 and (first / "results.json").exists()
+        assert capsys.readouterr().err.count("are kept in") == turn - 1
+    assert (earlier[0] / "results.json").exists()
+
+
 def test_report_without_results_says_what_to_run(tmp_path: Path):
     refused(accelkit("report", cwd=tmp_path), "accelkit compare")
 

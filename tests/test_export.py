@@ -10,6 +10,7 @@ import yaml
 
 from accelkit import export, models, repository
 from accelkit.errors import ConfigError
+from accelkit.measure import result
 from accelkit.models import onnx_file
 from accelkit.serving import Server
 from tests.fixtures import small
@@ -48,6 +49,37 @@ def test_the_client_reads_samples_and_pictures(project, server, tmp_path):
     said = run(project, "client.py", "samples.npz", str(tmp_path / "word.png"), "--url", server.grpc).splitlines()
     assert said[0].split(": ")[1].split(", ") == model.decode(model.reference("test", export.SAMPLES))
     assert said[1] == f"{tmp_path / 'word.png'}: {model.decode(model.reference('test', 1))[0]}"
+
+
+def refused(project, *arguments):
+    """The one line that the client says when it ends with exit code 2."""
+    done = subprocess.run(
+        [sys.executable, "client.py", *map(str, arguments)], cwd=project, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_the_client_says_in_one_line_that_no_server_is_there(project):
+    assert refused(project, "--url", "127.0.0.1:9").startswith("client.py: no server at 127.0.0.1:9, start it: ")
+
+
+def test_the_client_says_in_one_line_what_the_server_refuses(project, server, tmp_path):
+    import numpy as np
+
+    np.savez(tmp_path / "wrong.npz", **{"input.1": np.zeros((1, 3, 3), "float32")})
+    line = refused(project, tmp_path / "wrong.npz", "--url", server.grpc)
+    assert line.startswith(f"client.py: the server at {server.grpc} refuses {tmp_path}/wrong.npz: ")
+    assert "unexpected shape for input 'input.1'" in line
+
+
+@pytest.mark.parametrize("content", [None, b"", b"none", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("name", ["samples.npz", "word.png"])
+def test_the_client_says_in_one_line_which_file_it_cannot_read(project, tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert refused(project, tmp_path / name).startswith(f"client.py: {tmp_path / name} cannot be read: ")
 
 
 def test_the_projects_test_fails_on_wrong_answers(project, server, tmp_path):
@@ -99,21 +131,34 @@ def test_a_path_that_is_not_here_leaves_nothing(tmp_path):
 def test_best_is_the_fastest_proven_row_that_was_measured_here(tmp_path):
     import dataclasses
 
-    from accelkit.measure import result
-
     recorded = dataclasses.replace(FAST, path="tensorrt", recorded=True, speed={**FAST.speed, "throughput": 9e9})
     file = result.write(tmp_path / "results.json", [BASE, FAST, recorded])
-    assert export.fastest(models.get(), file).label == "openvino int8"
+    assert [row.label for row in export.proven(models.get(), file)] == ["openvino int8", "onnxruntime-cpu"]
     with pytest.raises(ConfigError, match="no measured path of text_recognition full"):
-        export.fastest(models.get("text_recognition", "full"), file)
+        export.proven(models.get("text_recognition", "full"), file)
     with pytest.raises(ConfigError, match="run `accelkit compare` first"):
-        export.fastest(models.get(), tmp_path / "none.json")
+        export.proven(models.get(), tmp_path / "none.json")
+
+
+def test_best_says_which_path_it_is_and_why(tmp_path):
+    fast, base = (f"{row.speed['throughput']:.0f}" for row in (FAST, BASE))
+    assert export.why([FAST, BASE]) == (
+        f"openvino int8, the fastest of 2 proven here, with {fast} infer/s at batch 16: 3.41 times onnxruntime-cpu (faster)"
+        f"; next is onnxruntime-cpu with {base}"
+    )
+    result.write(tmp_path / "results.json", [BASE])
+    command = [sys.executable, "-m", "accelkit", "export", "best", str(tmp_path / "out")]
+    command += ["--results", str(tmp_path / "results.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == (
+        f"best in {tmp_path}/results.json: onnxruntime-cpu, the fastest of 1 proven here, with {base} infer/s at batch 16"
+    )
+    assert second.startswith(f"{tmp_path}/out: README.md")
 
 
 def test_best_keeps_the_batch_that_it_was_measured_with(tmp_path):
     import dataclasses
-
-    from accelkit.measure import result
 
     fast = dataclasses.replace(
         FAST, precision={"requested": "fp32", "observed": "fp32"}, speed={**FAST.speed, "batch": 4}

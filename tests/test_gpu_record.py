@@ -1,5 +1,6 @@
 """tests/gpu/record.py, on a path that is here: a step is measured once, and again when its code is another."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -38,9 +39,18 @@ def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, 
     monkeypatch.setattr(recorded, "keep", lambda *given: None)
     record.record("here", ["batch2", "batch1"], *given)
     assert asked == [1]
-    monkeypatch.setattr(comparison, "code", lambda path, model: "other")
+    for name in ("code", "built_by"):
+        with monkeypatch.context() as patch:
+            patch.setattr(comparison, name, lambda *about: "other")
+            record.record("here", ["batch2"], *given)
+    assert asked == [1, 2, 2]
+    older = [dataclasses.replace(row, provenance={**row.provenance}) for row in rows]
+    for row in older:
+        del row.provenance["builders"]
+    result.write(tmp_path / "here_batch2.json", older)
+    monkeypatch.setattr(comparison, "built_by", lambda *about: "other")
     record.record("here", ["batch2"], *given)
-    assert asked == [1, 2]
+    assert asked == [1, 2, 2], "it does not say what built its files"
 
 
 def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):

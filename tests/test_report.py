@@ -79,7 +79,7 @@ def test_the_table_is_aligned_and_complete():
 
 def test_a_rejected_row_has_a_reason_and_no_number():
     line = row(report.table(ALL), "pytorch")
-    assert "FAILED 0.31" in line and re.split(r"\s{2,}", line)[5:8] == ["-", "-", "-"]
+    assert "FAILED relative 0.31" in line and re.split(r"\s{2,}", line)[5:8] == ["-", "-", "-"]
     assert "pytorch: rejected: difference is 0.31 <too far>" in report.table(ALL)
 
 
@@ -158,6 +158,17 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(tmp_path):
     ):
         assert fact in text
     assert "perf_analyzer \\\n    -m m" in text
+
+
+def test_a_difference_says_whether_it_is_absolute_or_relative(tmp_path):
+    assert "passed relative 1.2e-07" in row(report.table(ALL), "onnxruntime-cpu")
+    text = report.html([BASE, REJECTED], None, tmp_path / "index.html").read_text()
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", text.partition("<h2>Proof</h2>")[2], re.DOTALL)
+    names = re.findall(r"<th[^>]*>(.*?)</th>", head)
+    for line, relative in zip(rows, ("1.2e-07", "0.31"), strict=True):
+        found = dict(zip(names, re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL), strict=False))
+        assert (found["largest absolute difference"], found["relative difference"]) == ("1e-06", relative)
+    assert len(names) == len(re.findall(r"<td", rows[0]))
 
 
 def test_every_plot_has_a_table_with_the_same_figures(tmp_path):

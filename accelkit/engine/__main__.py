@@ -6,24 +6,18 @@ The command `flags` prints a command line of trtexec and comments instead.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from accelkit import program
 from accelkit.engine import api, building, describing, flags, refitting
-from accelkit.errors import AccelkitError, ConfigError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"{message}: see {self.prog} --help")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the commands."""
-    top = _Parser(prog="python -m accelkit.engine", description="Plans of TensorRT.")
-    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    top = program.Parser(prog="python -m accelkit.engine", description="Plans of TensorRT.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=program.Parser)
     build = commands.add_parser("build", help="a plan from an ONNX file")
     build.add_argument("onnx", type=Path)
     build.add_argument("plan", type=Path)
@@ -87,13 +81,7 @@ def answer(arguments: list[str]) -> dict[str, Any] | str:
 
 def main(arguments: list[str]) -> int:
     """Print the answer, or the reason for none."""
-    try:
-        found = answer(arguments)
-        print(found if isinstance(found, str) else json.dumps(found))
-    except AccelkitError as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program.run(answer, arguments)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -31,17 +32,25 @@ STAYS = {
 """Paths that no project is made of, and why."""
 
 
-def export(model: Model, spec: str, folder: Path, results: Path = Path("build/compare/results.json")) -> Path:
+def export(
+    model: Model,
+    spec: str,
+    folder: Path,
+    results: Path = Path("build/compare/results.json"),
+    say: Callable[[str], object] = lambda text: None,
+) -> Path:
     """Write a project that serves `model` through `spec` (PATH, PATH:PRECISION, or best: the fastest one in `results`).
 
     Its samples hold the reference's outputs, and its test the tolerance of the precision, or of what hardware may
-    make of it: the project may move to another machine. ConfigError when the folder has
-    something in it or the path cannot be built here; nothing is left behind then.
+    make of it: the project may move to another machine. `say` gets the line that says which path is the best and why.
+    ConfigError when the folder has something in it or the path cannot be built here; nothing is left behind then.
     """
     settings: dict[str, int] = {}
     best = None
     if spec == BEST:
-        best = fastest(model, results)
+        rows = proven(model, results)
+        best = rows[0]
+        say(f"best in {results}: {why(rows)}")
         spec = f"{best.path}:{best.precision['requested']}"
     path, precision = paths.one(spec, model)
     if reason := STAYS.get(path.NAME):
@@ -98,14 +107,26 @@ def _samples(model: Model, file: Path, count: int) -> None:
     np.savez_compressed(file, **arrays)
 
 
-def fastest(model: Model, results: Path) -> result.Result:
-    """Return the model's fastest proven row in a file of results; ConfigError when there is none."""
+def proven(model: Model, results: Path) -> list[result.Result]:
+    """Return the model's rows that were proven and measured here, the fastest first; ConfigError when there is none."""
     if not results.exists():
         raise ConfigError(f"no results at {results} to take the best of: run `accelkit compare` first, or name a path")
-    rows = [
-        row for row in result.read(results) if (row.model, row.variant) == (model.name, model.variant) and row.speed
-    ]
-    able = [row for row in rows if not row.recorded]
+    mine = [row for row in result.read(results) if (row.model, row.variant) == (model.name, model.variant)]
+    able = [row for row in mine if row.speed and not row.recorded]
     if not able:
         raise ConfigError(f"{results}: no measured path of {model.name} {model.variant}: run `accelkit compare` first")
-    return max(able, key=lambda row: (row.speed or {})["throughput"])
+    return sorted(able, key=_rate, reverse=True)
+
+
+def why(rows: Sequence[result.Result]) -> str:
+    """Say in one line which of the rows is the first, how fast it is, and what it is faster than."""
+    best, others = rows[0], rows[1:]
+    versus, batch = best.versus or {}, (best.speed or {})["batch"]
+    line = f"{best.label}, the fastest of {len(rows)} proven here, with {_rate(best):.0f} infer/s at batch {batch}"
+    if versus["path"] != best.label:
+        line += f": {versus['ratio']:.2f} times {versus['path']} ({versus['verdict']})"
+    return line + (f"; next is {others[0].label} with {_rate(others[0]):.0f}" if others else "")
+
+
+def _rate(row: result.Result) -> float:
+    return (row.speed or {})["throughput"]

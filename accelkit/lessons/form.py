@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from accelkit import builders
 from accelkit.errors import LessonError
 from accelkit.models.files import digest
 
@@ -116,8 +117,8 @@ def format_problems(path: Path, fix: bool = False) -> list[str]:
 
 
 def record_hash(notebook: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
-    """Return the hashes of a lesson's code cells, of the configs of its paths, and of the code of its paths."""
-    about, configs, sources = metadata(notebook), [], []
+    """Return the hashes of a lesson's code cells, of its paths' configs and code, and of what builds their files."""
+    about, configs, sources, makers = metadata(notebook), [], [], set[Path]()
     for spec in about.get("paths", []):
         path, _, precision = spec.replace("-", "_").partition(":")
         stem = "_".join(filter(None, (about["model"], path, precision)))
@@ -125,9 +126,15 @@ def record_hash(notebook: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
         module = root / "accelkit" / "paths" / f"{path}.py"
         sources += [module, *sorted((root / "accelkit" / "backends" / backend(module)).glob("*.py"))]
         sources += [root / "accelkit" / "models" / "quantize.py"] if precision == "int8" else []
+        makers |= {*builders.sources(module, precision or "fp32", about["model"], root / "accelkit")}
     cells = "\n\0".join(cell["source"] for cell in code(notebook)).encode()
     configs, sources = ([file for file in files if file.exists()] for files in (configs, sources))
-    return {"cells": digest(cells), "config": digest(*configs), "code": digest(*sources)}
+    return {
+        "cells": digest(cells),
+        "config": digest(*configs),
+        "code": digest(*sources),
+        "builders": digest(*sorted(makers)),
+    }
 
 
 def backend(module: Path) -> str:
@@ -137,10 +144,15 @@ def backend(module: Path) -> str:
 
 
 def outdated(notebook: dict[str, Any], root: Path = ROOT) -> str | None:
-    """Say what changed since the outputs of a notebook were recorded, or None when they still hold."""
+    """Say what changed since the outputs of a notebook were recorded, or None when they still hold.
+
+    A record from before the builders were kept is not held to them.
+    """
     names_of = {"cells": "its cells", "config": "a config.pbtxt", "code": "the code of its paths"}
-    stored = metadata(notebook).get("record") or {}
-    changed = [names_of[key] for key, value in record_hash(notebook, root).items() if stored.get(key) != value]
+    names_of |= {"builders": "what builds its files"}
+    now = record_hash(notebook, root)
+    stored = {"builders": now["builders"], **(metadata(notebook).get("record") or {})}
+    changed = [names_of[key] for key, value in now.items() if stored.get(key) != value]
     since = metadata(notebook).get("last_verified", {}).get("date", "it was written")
     return f"record outdated ({', '.join(changed)} changed since {since})" if changed else None
 

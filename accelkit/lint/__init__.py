@@ -73,20 +73,19 @@ def named(text: str) -> tuple[str, ...]:
 def file(path: Path, eras: Sequence[str] | None = None) -> list[Finding]:
     """Return the findings in a config.pbtxt, for the eras that it names by default.
 
-    One that does not parse is a finding; ConfigError is raised if it is unreadable. A file beside it in configs/ is for a
-    server that is started with --model-config-name; named after an era it is for that.
+    One that cannot be read or does not parse is a finding. A file beside it in configs/ is for a server that is started
+    with --model-config-name; named after an era it is for that.
     """
+    text, fix = "", "let the linter read it, as text in UTF-8"
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    eras = named(text) if eras is None else eras
-    try:
+        text = repository.content(path)
+        fix = "correct it at the line and column that are named"
         config = repository.parse(text, path)
     except ConfigError as error:
         place, _, reason = str(error).partition(": ")
-        fix = "correct it at the line and column that are named"
+        eras = named(text) if eras is None else eras
         return [Finding(place, "error", "syntax", reason, "the server cannot read the file", fix, tuple(eras))]
+    eras = named(text) if eras is None else eras
     directory = path.absolute().parent
     if directory.name == OTHERS:
         directory, eras = directory.parent, [era for era in eras if path.stem not in ERAS or era == path.stem]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import accelerators, engines, plans, pytorch, savedmodels, transformers
+from accelkit.lint import accelerators, engines, names, plans, pytorch, savedmodels, transformers
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -25,7 +25,7 @@ OPENVINO_VALUES = {
 RENAMERS = ("fil", "fastertransformer", "tensorflow")
 """Backends some of whose keys have other names today or are gone, of which rules of their own speak."""
 Found = Iterator[tuple[str, str]]
-MODULES = (accelerators, engines, plans, pytorch, savedmodels, transformers)
+MODULES = (accelerators, engines, names, plans, pytorch, savedmodels, transformers)
 """Modules beside this one that hold functions of rules."""
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,9 @@ from accelkit.errors import MeasureError
 from accelkit.measure import bench, compared
 
 SCHEMA = 1
+FILE = "results.json"
+RUN = (FILE, "raw-*.json.gz", "inputs-*.json")
+"""The files of a run."""
 STATUSES = ("measured", "rejected", "unavailable", "failed")
 PARTS = {
     "parity": "passed reference max_abs cosine metric reference_value value samples",
@@ -101,6 +108,26 @@ def read(path: Path) -> list[Result]:
         return [Result.from_dict(value) for value in values]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise MeasureError(f"{path}: holds no results: {error}") from None
+
+
+@contextmanager
+def new_run(out: Path, say: Callable[[str], object]) -> Iterator[Path]:
+    """Give a folder to measure into; its files go to `out` when the run is done, those of a run that ends early nowhere.
+
+    What an earlier run left in `out` is moved to a folder beside it with the date of that run, which is said.
+    """
+    with tempfile.TemporaryDirectory(prefix="accelkit-run-") as folder:
+        yield Path(folder)
+        if earlier := [file for name in RUN for file in out.glob(name)]:
+            date = datetime.fromtimestamp(max(file.stat().st_mtime for file in earlier))
+            kept = out.absolute().with_name(f"{out.absolute().name}-{date:%Y-%m-%d_%H-%M-%S}")
+            kept.mkdir(exist_ok=True)
+            for file in earlier:
+                file.replace(kept / file.name)
+            say(f"the results of the run before this one are kept in {kept}")
+        out.mkdir(parents=True, exist_ok=True)
+        for file in Path(folder).iterdir():
+            shutil.move(file, out / file.name)
 
 
 def write_raw(path: Path, load: bench.Load, runs: Mapping[str, Sequence[bench.Run]]) -> Path:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from accelkit.errors import ModelError
 
@@ -42,6 +46,20 @@ def find(stem: str, suffix: str) -> Path | None:
     return next(
         (path for path in sorted(cache().glob(f"{stem}-*{suffix}")) if path.stem == f"{stem}-{digest(path)}"), None
     )
+
+
+def kept(stem: str, suffix: str, make: Callable[[], tuple[bytes, dict[str, Any]]]) -> tuple[Path, dict[str, Any]]:
+    """Return the cached file of a stem and its facts, by `make` where it is not there: those that this returned beside
+    the content, and as wall_seconds how long it took."""
+    found = find(stem, suffix)
+    if found is None or not found.with_suffix(".json").is_file():
+        started = time.perf_counter()
+        content, facts = make()
+        facts |= {"wall_seconds": round(time.perf_counter() - started, 3)}
+        found = cache() / f"{stem}-{digest(content)}{suffix}"
+        write(found.with_suffix(".json"), json.dumps(facts).encode() + b"\n")
+        write(found, content)
+    return found, dict(json.loads(read(found.with_suffix(".json"))))
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -7,7 +7,6 @@ is what PyTorch does unless told not to, and no key of the backend tells it.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +45,7 @@ def lacking(
     if model is not None and not getattr(model, "network", None):
         kind = "a forest" if model.kind == "forest" else "an ONNX file"
         return f"needs {needs}; {model.name} is {kind}"
-    own = interpreters.name(path, BACKEND)
-    here = interpreters.packages(own) if interpreters.named(own) else machine.runtimes
+    here = interpreters.has(path, BACKEND, machine)
     missing = ["an NVIDIA GPU"] if gpu and not machine.gpus else []
     how = "make setup HARDWARE=gpu" if gpu else "pip install 'accelkit[torch]'"
     missing += [f"the package {name} ({how})" for name in packages if name not in here]
@@ -65,21 +63,19 @@ def made(path: str, model: Model, directory: Path, name: str, arguments: Sequenc
     from accelkit.models import files
 
     facts_of, stem = _stem(path, model, arguments)
-    found = files.find(stem, Path(name).suffix)
-    if found is None or not found.with_suffix(".json").is_file():
+
+    def make() -> tuple[bytes, dict[str, Any]]:
         import numpy as np
 
-        started, out, weights = time.perf_counter(), directory / name, directory / "weights.npz"
+        out, weights = directory / name, directory / "weights.npz"
         np.savez(weights, **model.state())  # type: ignore[attr-defined]
         dims = "x".join(map(str, model.inputs[0].dims))
         words = [model.network, str(weights), str(out), "--dims", dims, *arguments]  # type: ignore[attr-defined]
         said = interpreters.run(interpreters.name(path, BACKEND), "accelkit.torchfiles", words)
-        facts = {**json.loads(said.splitlines()[-1]), "wall_seconds": round(time.perf_counter() - started, 3)}
-        found = files.cache() / f"{stem}-{files.digest(out)}{out.suffix}"
-        facts |= {"of": facts_of, "machine": machine.probe().line()}
-        files.write(found.with_suffix(".json"), json.dumps(facts).encode() + b"\n")
-        files.write(found, files.read(out))
-    facts = json.loads(files.read(found.with_suffix(".json")))
+        facts = json.loads(said.splitlines()[-1])
+        return files.read(out), {**facts, "of": facts_of, "machine": machine.probe().line()}
+
+    found, facts = files.kept(stem, Path(name).suffix, make)
     return Built({name: found}, facts["wall_seconds"], found.stat().st_size / 1e6)
 
 

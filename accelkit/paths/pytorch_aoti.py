@@ -38,8 +38,7 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
 
     if reason := pytorch.lacking(NAME, machine, model, NEEDS, "torch"):
         return reason
-    own = interpreters.name(NAME, BACKEND)
-    version = (interpreters.packages(own) if interpreters.named(own) else machine.runtimes)["torch"]
+    version = interpreters.has(NAME, BACKEND, machine)["torch"]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         return f"needs {NEEDS}; missing here: it, PyTorch here is {version}"
     compiler = os.environ.get("CXX") or "g++"

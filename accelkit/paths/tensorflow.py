@@ -37,8 +37,7 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
 
     if reason := unwritten(model):
         return reason
-    own = interpreters.name(NAME, BACKEND)
-    here = interpreters.packages(own) if interpreters.named(own) else machine.runtimes
+    here = interpreters.has(NAME, BACKEND, machine)
     if any(name in here for name in PACKAGES):
         return None
     return f"needs {NEEDS}; missing here: pip install 'accelkit[tensorflow]'"

@@ -8,7 +8,6 @@ profile for requests of `batch` and one for the largest batch; the server takes 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,18 +70,16 @@ def build(
     runs_on = (interpreters.packages(BACKEND).get("tensorrt", ""), *map(str, gpus))
     key = files.digest(source, *engine, repr((arguments, runs_on)).encode())
     stem = f"{model.name}_{model.variant}_{precision}-{key}"
-    plan = files.find(stem, ".plan")
-    if plan is None or not plan.with_suffix(".json").is_file():
-        started, made = time.perf_counter(), directory / "model.plan"
+
+    def make() -> tuple[bytes, dict[str, Any]]:
+        made = directory / "model.plan"
         same = files.digest(source, repr((runs_on[0], [gpu.name for gpu in gpus])).encode())
         timings = files.cache() / f"{model.name}_{model.variant}_{precision}-{same}.timings"
         order = ["build", str(source), str(made), f"--timing-cache={timings}", *arguments]
-        said = interpreters.run(BACKEND, "accelkit.engine", order)
-        facts: dict[str, Any] = {**json.loads(said), "wall_seconds": round(time.perf_counter() - started, 3)}
-        plan = files.cache() / f"{stem}-{files.digest(made)}.plan"
-        files.write(plan.with_suffix(".json"), json.dumps({**facts, "plan": plan.name}).encode() + b"\n")
-        files.write(plan, files.read(made))
-    facts = json.loads(files.read(plan.with_suffix(".json")))
+        facts = json.loads(interpreters.run(BACKEND, "accelkit.engine", order))
+        return files.read(made), {**facts, "plan": f"{stem}-{files.digest(made)}.plan"}
+
+    plan, facts = files.kept(stem, ".plan", make)
     return Built({"model.plan": plan}, facts["wall_seconds"], plan.stat().st_size / 1e6)
 
 

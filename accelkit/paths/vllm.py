@@ -38,7 +38,7 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     if model is not None and model.kind != GENERATES:
         return f"needs {NEEDS}; {model.name} generates nothing"
     missing = [] if machine.gpus else ["an NVIDIA GPU"]
-    if "vllm" not in (machine.runtimes if not interpreters.named(BACKEND) else interpreters.packages(BACKEND)):
+    if "vllm" not in interpreters.has(NAME, BACKEND, machine):
         missing.append("the package vllm (pip install vllm, into a Python of its own that ACCELKIT_PYTHON_VLLM names)")
     return f"needs {NEEDS}; missing here: {', '.join(missing)}" if missing else None
 

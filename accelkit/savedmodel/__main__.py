@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from accelkit.errors import AccelkitError, ConfigError
+from accelkit import program
 from accelkit.savedmodel import api, converting, exporting, network, reading
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"{message}: see {self.prog} --help")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the commands."""
-    top = _Parser(prog="python -m accelkit.savedmodel", description="SavedModels of TensorFlow.")
-    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    top = program.Parser(prog="python -m accelkit.savedmodel", description="SavedModels of TensorFlow.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=program.Parser)
     write = commands.add_parser("write", help="the recogniser in Keras, from an .npz of its weights")
     write.add_argument("weights", type=Path, metavar="NPZ")
     write.add_argument("target", type=Path, metavar="DIR")
@@ -75,14 +69,9 @@ def answer(words: list[str]) -> dict[str, Any]:
     }
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Print the answer, or the reason for none."""
-    try:
-        print(json.dumps(answer(words)))
-    except AccelkitError as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program.run(answer, arguments)
 
 
 if __name__ == "__main__":

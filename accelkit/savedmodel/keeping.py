@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,22 +18,19 @@ def kept(stem: str, target: Path, make: Callable[[Path], dict[str, Any]]) -> dic
 
     They are what `make` returned and the seconds that it took.
     """
-    found = files.find(stem, SUFFIX)
-    if found is None or not found.with_suffix(".json").is_file():
-        started = time.perf_counter()
-        facts = {**make(target), "wall_seconds": round(time.perf_counter() - started, 3)}
-        packed = io.BytesIO()
+
+    def pack() -> tuple[bytes, dict[str, Any]]:
+        facts, packed = make(target), io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             for path in sorted(path for path in target.rglob("*") if path.is_file()):
                 archive.write(path, str(path.relative_to(target)))
-        content = packed.getvalue()
-        found = files.cache() / f"{stem}-{files.digest(content)}{SUFFIX}"
-        files.write(found.with_suffix(".json"), json.dumps(facts).encode() + b"\n")
-        files.write(found, content)
-    elif not target.exists():
+        return packed.getvalue(), facts
+
+    found, facts = files.kept(stem, SUFFIX, pack)
+    if not target.exists():
         with zipfile.ZipFile(found) as archive:
             archive.extractall(target)
-    return dict(json.loads(files.read(found.with_suffix(".json"))))
+    return facts
 
 
 def listed(directory: Path) -> dict[str, Path]:

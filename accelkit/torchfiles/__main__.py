@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from accelkit.errors import AccelkitError, ConfigError, ModelError
+from accelkit import program
+from accelkit.errors import ConfigError, ModelError
 
 FORMS = ("torchscript", "aoti", "state")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"{message}: see {self.prog} --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = _Parser(prog="python -m accelkit.torchfiles", description="Files of PyTorch from a network and its weights.")
+    top = program.Parser(
+        prog="python -m accelkit.torchfiles", description="Files of PyTorch from a network and its weights."
+    )
     top.add_argument("module", help="the Python module whose restore(state) makes the network")
     top.add_argument("weights", type=Path, metavar="NPZ", help="its state dict")
     top.add_argument("out", type=Path)
@@ -78,12 +75,7 @@ def _numbers(text: str, between: str) -> tuple[int, ...]:
 
 def main(arguments: list[str]) -> int:
     """Print what was made, or the reason for nothing."""
-    try:
-        print(json.dumps(build(parser().parse_args(arguments))))
-    except AccelkitError as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program.run(lambda words: build(parser().parse_args(words)), arguments)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from accelkit.errors import AccelkitError, ModelError
+from accelkit import program
+from accelkit.errors import ModelError
 
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
@@ -94,12 +95,7 @@ def _settled(torch: Any, call: Callable[[Any], Any], part: Any) -> Any:
 
 def main(arguments: list[str]) -> int:
     """Print what was measured, or the reason for nothing."""
-    try:
-        print(json.dumps(run(json.loads(Path(arguments[0]).read_text()))))
-    except AccelkitError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program.run(lambda words: run(json.loads(Path(words[0]).read_text())), arguments)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ import time
 import urllib.request
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 
 import engines
 import numpy as np
 import pytest
 
 from accelkit import lint, models
-from accelkit.backends.vllm import contract, keys
+from accelkit.backends.vllm import contract, keys, texts
 from accelkit.errors import MeasureError, ServerError
 from accelkit.measure import evidence
 from accelkit.models.gpt import huggingface
@@ -260,3 +261,28 @@ def test_numbers_in_text_become_numbers():
 def test_the_linter_finds_nothing_in_what_the_path_writes(loaded):
     _, folder = loaded
     assert lint.file(folder / "models/two/config.pbtxt") == [] and "vllm" not in sys.modules
+
+
+def test_text_under_numpy_2_leaves_numpy_as_it_is(monkeypatch):
+    """What the stub finds while it looks, and that it is gone afterwards; the server above shows that it reads right."""
+    import numpy.core.multiarray as theirs
+
+    assert np.__version__ >= "2"
+    table, seen = theirs._ARRAY_API, []
+
+    class Stub(SimpleNamespace):
+        def Tensor(self, name, array):
+            found = sys.modules[texts.MODULE]._ARRAY_API
+            text = self.serialize_byte_tensor(array) if array.dtype == object else array
+            seen.append((found, text, text.dtype.flags, text.size))
+
+    monkeypatch.setattr(texts, "_kept", [])
+    stub = Stub(serialize_byte_tensor=None)
+    for _ in range(2):
+        texts.mend(stub)
+    texts.tensor(stub, "text_output", np.array([b"a", b"longer"], object))
+    (own, *_), (after, text, flags, size) = seen
+    assert own is not table and after is table, "its own table is there for its first array only"
+    assert sys.modules[texts.MODULE] is theirs and theirs._ARRAY_API is table
+    assert (flags, size, text.tobytes()) == (1, 15, b"\1\0\0\0a\6\0\0\0longer")
+    assert text.dtype.flags == np.dtype("V1").flags == 0 and stub.serialize_byte_tensor is None

@@ -79,6 +79,11 @@ def done(file: Path, step: Step, model: models.Model, specs: Iterable[str]) -> b
         row, (path, precision) = rows.get(spec), paths.one(spec, model)
         if not row or row.provenance["code"] != comparison.code(path, model):
             return False
+        made_by = comparison.built_by(path, model, precision)
+        if (
+            row.provenance.get("builders", made_by) != made_by
+        ):  # a record from before they were kept is not held to them
+            return False
         config = path.config(model, precision=precision, **_fitted(path, model, step))
         if row.provenance["config"] != files.digest(repository.text(config).encode()):
             return False

@@ -50,6 +50,11 @@ CLAIMS: dict[str, tuple] = {
     "unknown_key": ("unknown-parameter", PLAIN + given(nope="1"), "model.onnx", None),
     "plan_cpu": ("plan-cpu", small.config("tensorrt"), "model.plan", "TensorRT backend supports only GPU device"),
     "misnamed": ("name", 'name: "other"' + PLAIN, "model.onnx", "unexpected directory name 'misnamed' for model 'other'"),
+    "misspelt": ("misspelt-backend", 'backend: "onnxruntme"', "model.onnx", "unable to find backend library for backend 'onnxruntme'"),
+    "as_platform": ("misspelt-backend", 'backend: "onnxruntime_onnx"', "model.onnx", "unable to find backend library"),
+    "no_platform": ("unknown-platform", 'platform: "onnxruntime_onx"', "model.onnx", "unexpected platform type 'onnxruntime_onx'"),
+    "pair": ("unknown-platform", PLAIN + 'platform: "tensorrt_plan"', "model.onnx", "unexpected 'platform' and 'backend' pair"),
+    "free_platform": ("openvino-padding", IR + 'platform: "anything"', "model.onnx", None),
     "aoti": ("platform-gone", 'platform: "torch_aoti"', "model.pt2", "unexpected platform type 'torch_aoti'|Could not determ"),
     "fileless": ("no-model-file", PLAIN, "net.onnx", "failed to stat file .*/fileless/1/model.onnx"),
     "level_3": ("graph-level", PLAIN + "optimization { graph { level: 3 } }", "model.onnx", None),
@@ -107,7 +112,7 @@ UNSEEN = {
     "tensorrt-parameter",
     "precision-mode",
 }
-UNSEEN |= {"accelerator-profile", "accelerator-cache", "not-built"}
+UNSEEN |= {"accelerator-profile", "accelerator-cache", "not-built", "foreign-backend"}
 # Those of PyTorch's files are held in tests/backends/test_pytorch.py, but for those about servers of other eras.
 UNSEEN |= {"torch-names", "torch-index", "torch-parameter", "torch-platform", "aoti-names", "aoti-platform", "aoti-era"}
 # Of the backend tensorflow, what loads needs TensorFlow: tests/backends/test_tensorflow.py loads it.

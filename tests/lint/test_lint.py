@@ -86,10 +86,17 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments):
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
 
 
-def test_a_binary_file_is_one_line_and_exit_code_2(tmp_path):
-    (tmp_path / "config.pbtxt").write_bytes(b"\xff\xfe\x00")
+def test_a_file_that_cannot_be_read_is_a_finding_and_hides_no_other(tmp_path):
+    add(tmp_path, binary="", inside="", silent=SILENT)
+    (tmp_path / "binary/config.pbtxt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "inside/config.pbtxt").unlink()
+    (tmp_path / "inside/config.pbtxt").mkdir()
     done = run(tmp_path)
-    assert done.returncode == 2 and "cannot be read" in done.stderr and "Traceback" not in done.stderr
+    binary, inside, silent = done.stdout.splitlines()
+    assert done.returncode == 1 and done.stderr == "configs: 3, errors: 2, warnings: 1, remarks: 0\n"
+    assert binary.startswith(f"{tmp_path}/binary/config.pbtxt: error syntax: cannot be read: 'utf-8' codec")
+    assert inside.startswith(f"{tmp_path}/inside/config.pbtxt: error syntax: cannot be read: Is a directory")
+    assert "silent/config.pbtxt:5: warning unknown-parameter" in silent
 
 
 def test_an_era_is_asked_for_alone(tmp_path):

@@ -133,6 +133,23 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
          (openvino(TARGET_DEVICE="AUTO"), '"TARGET_DEVICE", which the backend openvino of this era does not know', ("legacy",))],
         [ort(intra_op_thread_count="2"), ort(TRITON_BATCH_STRATEGY_PATH="/x.so"), text("custom", anything="1")],
     ),
+    "misspelt-backend": (
+        [(text("onnxruntme"), '"onnxruntme", the nearest name of a backend is "onnxruntime"', ERAS),
+         (text("TensorRT"), '"tensorrt"', ERAS), (text("onnxruntime_onnx"), '"onnxruntime"', ERAS)],
+        [ort(), text("mine"), text("python"), 'platform: "ensemble"', 'name: "m"'],
+    ),
+    "foreign-backend": (
+        [(text("mine"), 'backend "mine"', ERAS), (text("onnx"), '"onnx", the nearest name is "onnxruntime"', ERAS)],
+        [ort(), text("onnxruntme"), text("tensorrtllm"), 'platform: "onnxruntime_onnx"'],
+    ),
+    "unknown-platform": (
+        [('platform: "tensorflow_savedmodl"', 'the nearest name is "tensorflow_savedmodel"', ERAS),
+         ('platform: "zzz"', 'platform "zzz"', ERAS),
+         (ort('platform: "onnxruntime_onx"'), "with the backend onnxruntime, whose platforms are onnxruntime_onnx", ERAS),
+         (torch(platform="torch_aotii"), "pytorch_libtorch, torch_aoti", ERAS)],
+        [ort('platform: "onnxruntime_onnx"'), openvino('platform: "openvino"'), text("mine", 'platform: "mine"'), torch(),
+         'platform: "ensemble"', 'platform: "tensorflow_graphdef"', text("tensorflow", 'platform: "tensorflow"')],
+    ),
     "platform-gone": (
         [('platform: "tensorflow_savedmodel"', '"tensorflow"', NEW), (text("tensorflow"), '"tensorflow"', NEW),
          ('platform: "torch_aoti"', '"torch_aoti"', ("legacy",)),],
@@ -530,6 +547,13 @@ def test_a_checkpoint_is_held_against_the_config(tmp_path):
     assert made("damaged", ft(), 2, ("head_num = 4", "")) == {"ft-checkpoint": "error"}
     assert made("epsilon", ft(), 2, ("layernorm_eps = 1e-05\n", "")) == {"ft-epsilon": "warning"}
     assert made("elsewhere", ft(model_checkpoint_path="/models/gpt"), 4) == {}
+
+
+def test_a_backend_that_lies_with_its_model_is_not_foreign(tmp_path):
+    folder = model(tmp_path, "own", text("mine"), "libtriton_mine.so")
+    assert on_disk(folder) == {}
+    (folder / "1/libtriton_mine.so").rename(folder / "1/libtriton_other.so")
+    assert on_disk(folder) == {"foreign-backend": "warning"}
 
 
 def test_the_form_of_a_forest_is_held_against_its_model_type(tmp_path):

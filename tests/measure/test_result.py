@@ -1,14 +1,16 @@
 """result: what is not proven cannot hold a number; rows come back from JSON and from their raw exports."""
 
 import dataclasses
+import datetime
 import gzip
 import json
+import os
 
 import pytest
 
 from accelkit.errors import MeasureError
 from accelkit.measure import bench, compared
-from accelkit.measure.result import CONTROL, PARTS, Result, read, recompute, write, write_raw
+from accelkit.measure.result import CONTROL, PARTS, Result, new_run, read, recompute, write, write_raw
 
 DESIGN = {
     "schema", "model", "variant", "path", "status", "recorded", "reason", "precision", "evidence", "parity", "speed", "versus",
@@ -91,3 +93,33 @@ def test_rows_are_recomputed_from_the_raw_file(tmp_path, export):
         raw.write_bytes(content)
         with pytest.raises(MeasureError, match="does not hold the raw exports"):
             recompute(result, raw)
+
+
+def test_a_run_keeps_what_the_run_before_it_left(tmp_path):
+    out, said = tmp_path / "compare", []
+
+    def run(raw):
+        with new_run(out, said.append) as folder:
+            (folder / "raw-m.json.gz").write_bytes(raw)
+            write(folder / "results.json", [])
+
+    run(b"first")
+    assert not said and {file.name for file in out.iterdir()} == {"raw-m.json.gz", "results.json"}
+    (out / "notes.txt").write_text("mine")
+    (out / "inputs-other.json").write_text("{}")
+    for file in out.iterdir():
+        os.utime(file, (0, datetime.datetime(2026, 11, 30, 14, 5, 9).timestamp()))
+    run(b"second")
+    kept = tmp_path / "compare-2026-11-30_14-05-09"
+    assert said == [f"the results of the run before this one are kept in {kept}"]
+    assert {file.name for file in kept.iterdir()} == {"raw-m.json.gz", "results.json", "inputs-other.json"}
+    assert (kept / "raw-m.json.gz").read_bytes() == b"first" and (out / "raw-m.json.gz").read_bytes() == b"second"
+    assert {file.name for file in out.iterdir()} == {"raw-m.json.gz", "results.json", "notes.txt"}
+
+
+def test_a_run_that_ends_early_changes_nothing(tmp_path):
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(KeyboardInterrupt), new_run(tmp_path, print) as folder:
+        write(folder / "results.json", [])
+        raise KeyboardInterrupt
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("results.json", "[]")]

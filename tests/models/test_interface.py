@@ -115,3 +115,21 @@ def test_shipped_sizes():
 def test_write_is_all_or_nothing(tmp_path):
     target = files.write(tmp_path / "a" / "b", b"1")
     assert target.read_bytes() == b"1" and [path.name for path in target.parent.iterdir()] == ["b"]
+
+
+def test_what_is_kept_is_made_once_and_again_when_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELKIT_CACHE", str(tmp_path))
+    made = []
+
+    def make():
+        made.append(len(made))
+        return f"content {made[-1]}".encode(), {"turn": made[-1]}
+
+    first, facts = files.kept("m_small_x-0", ".bin", make)
+    assert first.read_bytes() == b"content 0" and facts["turn"] == 0 and facts["wall_seconds"] >= 0
+    assert files.kept("m_small_x-0", ".bin", make) == (first, facts) and made == [0]
+    first.write_bytes(b"damaged")
+    assert files.kept("m_small_x-0", ".bin", make)[1]["turn"] == 1
+    for facts_of in tmp_path.rglob("*.json"):
+        facts_of.unlink()
+    assert files.kept("m_small_x-0", ".bin", make)[1]["turn"] == 2

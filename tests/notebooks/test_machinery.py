@@ -172,10 +172,11 @@ def test_a_record_is_outdated_when_cells_config_or_code_change(tmp_path):
         "a config.pbtxt": tmp_path / "model_repository" / "m_a_b" / "config.pbtxt",
         "the code of its paths": tmp_path / "accelkit" / "paths" / "a_b.py",
         "the code of its paths, too": tmp_path / "accelkit" / "backends" / "engine" / "model.py",
+        "what builds its files": tmp_path / "accelkit" / "torchfiles" / "plain.py",
     }
     for file in files.values():
         file.parent.mkdir(parents=True)
-        file.write_text('BACKEND = "engine"\n')
+        file.write_text('BACKEND = "engine"\nRUN = "accelkit.torchfiles"\n')
     about["record"] = form.record_hash(book, tmp_path)
     assert form.outdated(book, tmp_path) is None
     for what, file in files.items():
@@ -183,6 +184,10 @@ def test_a_record_is_outdated_when_cells_config_or_code_change(tmp_path):
         file.write_text(before + "# changed")
         assert form.outdated(book, tmp_path) == f"record outdated ({what.split(',')[0]} changed since 2026-01-01)"
         file.write_text(before)
+    older = {key: value for key, value in about["record"].items() if key != "builders"}
+    files["what builds its files"].write_text("# changed")
+    assert form.outdated({**book, "metadata": {"accelkit": {**about, "record": older}}}, tmp_path) is None
+    files["what builds its files"].write_text(before)
     book["cells"][1]["source"] += "# changed"
     assert "its cells" in form.outdated(book, tmp_path)
     book["cells"][0]["source"] += "prose"

@@ -137,6 +137,32 @@ def test_the_report_of_a_conversion(tmp_path, monkeypatch, precision, tf32):
     json.dumps(said)
 
 
+def test_a_converted_file_bears_the_names_of_the_original(tmp_path, monkeypatch):
+    """By TensorFlow's own protobufs: what the converter wrote is read, renamed and written."""
+    pytest.importorskip("tensorflow")
+    image, words = ("serving_default_input.1:0", 1, [-1, 4]), ("StatefulPartitionedCall:0", 1, [-1, 7])
+    folder = source(
+        tmp_path / "m", made.saved_model({"serving_default": made.signature({"input.1": image}, {"logits": words})})
+    )
+
+    class Identifiers(FakeConverter):
+        def save(self, target, save_gpu_specific_engines):
+            super().save(target, save_gpu_specific_engines)
+            one = made.signature({"input_1": image}, {"output_0": words})
+            nodes = [made.node("TRTEngineOp_000_000", "TRTEngineOp", "segment", "FP16")]
+            segments = {"segment": [made.node("c", "Conv2D")]}
+            data = made.saved_model({"serving_default": one, "other": one}, nodes, segments)
+            (Path(target) / reading.FILE).write_bytes(data)
+
+    monkeypatch.setattr(api, "load", fake_tensorflow)
+    monkeypatch.setattr(api, "converter", lambda _: (SimpleNamespace(TrtGraphConverterV2=Identifiers), {}))
+    said = converting.convert(Order(folder, tmp_path / "out", batches=(1,)))
+    (graph,) = reading.graphs(tmp_path / "out")
+    assert graph.signatures["serving_default"] == converting.served(folder, "serving_default")
+    assert list(graph.signatures["other"].inputs) == ["input_1"], "it is not the one that was converted"
+    assert said["segments"]["in_tensorrt"] == 1 and reading.segments(graph) == said["segments"]
+
+
 def test_what_the_converter_refuses_is_one_line(tmp_path, monkeypatch):
     class Refusing(FakeConverter):
         def convert(self):

@@ -45,7 +45,7 @@ class TritonPythonModel:
 
         config = json.loads(args["model_config"])
         host.check_warmup(args["model_name"], config)
-        texts.mend()
+        texts.mend(pb_utils)
         self.settings = settings.read(args, config)
         found = importlib.util.find_spec("vllm")
         if found is None or found.origin is None:  # a folder of that name is none
