@@ -17,7 +17,7 @@ GROUPS, POLICY = "instance_group", "model_transaction_policy"
 
 def _llmapi(it: Subject) -> bool:
     """Whether a config of the Python backend is one of the LLM API."""
-    named = any(io.name.startswith("sampling_param_") for io in it.config.input)
+    named = any(io.name.startswith(tensors.SAMPLING) for io in it.config.input)
     return named or any((version / keys.YAML).is_file() for version in it.versions())
 
 

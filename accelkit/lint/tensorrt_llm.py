@@ -66,6 +66,7 @@ def _trtllm_fraction(it: Subject) -> Found:
 
 
 def outside(name: str, value: Any) -> Found:
+    """A share that is a number and not one between 0 and 1."""
     try:
         wrong = not 0 < float(value) <= 1
     except (TypeError, ValueError):  # of which another rule speaks
@@ -112,7 +113,7 @@ def unlike(it: Subject, inputs: dict[str, tensors.Tensor], outputs: dict[str, te
 
 def _trtllm_form(it: Subject) -> Found:
     for io in it.config.input:
-        if io.name in tensors.LLMAPI_INPUTS and io.name.startswith("sampling_param"):
+        if io.name.startswith(tensors.SAMPLING):
             yield "backend", f"the tensors of the LLM API with the backend {it.backend}"
             return
     for version in it.versions():
@@ -128,7 +129,7 @@ def _built(it: Subject) -> tuple[Path, dict[str, Any]] | None:
     """The directory of the engine and its config.json, where they are on this machine."""
     folder = Path(given(it, keys.MODEL_PATH.name) or "/nowhere")
     try:
-        return folder, json.loads((folder / "config.json").read_text(encoding="utf-8"))["build_config"]
+        return folder, json.loads((folder / "config.json").read_text(encoding="utf-8"))[keys.BUILT]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

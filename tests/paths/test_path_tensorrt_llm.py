@@ -333,17 +333,16 @@ def decouple(config) -> None:
 
 
 # What is changed in which model's config, what the linter finds by which rule, and what the server says of the ensemble.
+ENSEMBLE, PARTED = "trtllm-ensemble", "trtllm-text-decoupled"
 BROKEN = {
     "smaller": (
-        "_engine", lambda config: setattr(config, "max_batch_size", 8), "max_batch_size 64, and 8 in", "trtllm-ensemble",
+        "_engine", lambda config: setattr(config, "max_batch_size", 8), "max_batch_size 64, and 8 in", ENSEMBLE,
         "only allows maximum batch size to be 8",
     ),
-    "renamed": (
-        "_engine", rename, "runtime_top_k, which gpt_tensorrt_llm_legacy_engine does not have", "trtllm-ensemble", "non-existing input runtime_top_k",
-    ),
-    "astray": ("", astray, "no model tensorrt_llm beside the ensemble", "trtllm-ensemble", "not available or ambiguous: tensorrt_llm"),
-    "unfed": ("", unmap, "nothing for the input request_output_len", "trtllm-ensemble", "request_output_len|_REQUEST_OUTPUT_LEN"),
-    "parted": ("_postprocessing", decouple, "decoupled: true after the engine", "trtllm-text-decoupled", "originated from different decoupled models"),
+    "renamed": ("_engine", rename, "input runtime_top_k, which", ENSEMBLE, "non-existing input runtime_top_k"),
+    "astray": ("", astray, "no model tensorrt_llm beside the ensemble", ENSEMBLE, "not available or ambiguous: tensorrt_llm"),
+    "unfed": ("", unmap, "nothing for the input request_output_len", ENSEMBLE, "request_output_len|_REQUEST_OUTPUT_LEN"),
+    "parted": ("_postprocessing", decouple, "decoupled: true after the engine", PARTED, "from different decoupled models"),
 }  # fmt: skip
 
 

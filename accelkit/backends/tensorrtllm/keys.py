@@ -136,6 +136,8 @@ VALUES = {
 }
 WRITTEN = {key.name: key.default for key in (POLICY, FRACTION, *ASKED)} | {BATCHING.name: INFLIGHT}
 """What the path tells the engine's backend, beside where the engine is."""
+BUILT = "build_config"
+"""What an engine's config.json says of how it was built."""
 BOOLEANS = ("True", "true", "TRUE", "1", "False", "false", "FALSE", "0")
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 YAML, TRITON, BATCH, DECOUPLED = "model.yaml", "triton_config", "max_batch_size", "decoupled"

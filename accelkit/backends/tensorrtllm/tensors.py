@@ -113,6 +113,8 @@ LLMAPI_INPUTS = _table(
     _listed("sampling_param_exclude_input_from_output BOOL 1\nsampling_param_return_perf_metrics BOOL 1", optional=True),
     _listed("return_finish_reason BOOL 1\nreturn_stop_reason BOOL 1\nreturn_cumulative_logprob BOOL 1\nstop BOOL 1", optional=True),
 )  # fmt: skip
+SAMPLING = "sampling_param_"
+"""What an LLM API's inputs that are parameters of sampling begin with."""
 LLMAPI_NEWER = _table(_listed(
     "image_url STRING -1\nsampling_param_logits_post_processor_name STRING 1\nlora_id UINT64 1\nlora_name STRING 1\nlora_path STRING 1\n"
     "lora_ckpt_source STRING 1", optional=True,
