@@ -43,7 +43,7 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing, which is always something: no server that the kit starts has TensorRT-LLM."""
     if model is not None and model.kind != GENERATES:
         return f"needs {NEEDS}; {model.name} generates nothing"
-    missing = [*([] if machine.gpus else ["an NVIDIA GPU"]), "the image, in which this kit runs nothing"]
+    missing = [*([] if machine.gpus else ["an NVIDIA GPU"]), "that image (this kit runs nothing in it)"]
     return f"needs {NEEDS}; missing here: {', '.join(missing)}; its repository can be written, as lesson 11 shows"
 
 
@@ -56,13 +56,11 @@ def build(
     `arguments` are those of tensorrt_llm.LLM: they are added, or take a place. ConfigError for a form or type that there is not,
     and for ranks that cannot share the model.
     """
-    from accelkit.models.gpt import checkpoint, huggingface
+    from accelkit.models.gpt import huggingface
 
-    started, gpt = time.perf_counter(), _gpt(model)
+    started, gpt = time.perf_counter(), _gpt(model, tensor_para, pipeline_para)
     _known("form", form, FORMS)
     _known("data_type", data_type, keys.DTYPES)
-    if reason := checkpoint.fits(gpt.sizes, tensor_para, pipeline_para):
-        raise ConfigError(f"{gpt.name} {gpt.variant}: {reason}")
     source, files = huggingface.directory(gpt), dict[str, Path]()
     if form == LLMAPI:
         given = {
@@ -119,12 +117,13 @@ def commands(
 ) -> str:  # fmt: skip
     """Return the command lines that start the era's image on a written repository, build the engine in it, and serve.
 
-    ConfigError for the LLM API in the legacy era, whose image has no model for it.
+    ConfigError for what build refuses, and for the LLM API in the legacy era, whose image has no model for it.
     """
     from accelkit.models.gpt import huggingface
 
-    gpt, served = _gpt(model), config(model, form=form, name=name).name
+    gpt, served = _gpt(model, tensor_para, pipeline_para), config(model, form=form, name=name).name
     _known("era", era, ERAS)
+    _known("data_type", data_type, keys.DTYPES)
     if form == LLMAPI and era in keys.OLD:
         raise ConfigError(
             f"the image of the {era} era has no model of the LLM API: take the form {LEGACY}, or a later era"
@@ -152,7 +151,13 @@ def _known(what: str, name: str, there: Collection[str]) -> None:
         raise ConfigError(f"path {NAME} has no {what} {name!r}: there are {', '.join(there)}")
 
 
-def _gpt(model: Model) -> Gpt:
+def _gpt(model: Model, tensor_para: int = 1, pipeline_para: int = 1) -> Gpt:
+    """The model as a GPT that so many ranks can share."""
+    from accelkit.models.gpt import checkpoint
+
     if model.kind != GENERATES:
         raise ConfigError(f"path {NAME} needs {NEEDS}; {model.name} generates nothing")
-    return cast("Gpt", model)
+    gpt = cast("Gpt", model)
+    if reason := checkpoint.fits(gpt.sizes, tensor_para, pipeline_para):
+        raise ConfigError(f"{gpt.name} {gpt.variant}: {reason}")
+    return gpt

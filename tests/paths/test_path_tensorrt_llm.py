@@ -52,8 +52,8 @@ def test_it_is_never_available_and_says_what_is_missing():
     gpu = machine.Gpu("H200", 141.0, "9.0", "580")
     full = dataclasses.replace(here, runtimes={"tensorrt-llm": "1.2.1"}, gpus=(gpu,))
     bare = dataclasses.replace(here, runtimes={}, gpus=())
-    assert "missing here: an NVIDIA GPU, the image, in which this kit runs nothing" in TRT.unavailable(bare, GPT)
-    assert "missing here: the image, in which this kit runs nothing" in TRT.unavailable(full, GPT)
+    assert "missing here: an NVIDIA GPU, that image (this kit runs nothing in it)" in TRT.unavailable(bare, GPT)
+    assert "missing here: that image (this kit runs nothing in it)" in TRT.unavailable(full, GPT)
     assert TRT.unavailable(full, models.get()).endswith("text_recognition generates nothing")
     assert TRT.EVIDENCE == "none"
 
@@ -191,7 +191,7 @@ def test_the_checkpoint_is_what_the_mounted_one_is(tmp_path):
 def test_the_command_lines_name_what_is_there(era, tmp_path):
     folder = tmp_path / "models"
     said = TRT.commands(
-        GPT, folder, "legacy", era=era, tensor_para=2, pipeline_para=2, data_type="fp32", max_batch_size=8, name="mine"
+        GPT, folder, "legacy", era=era, tensor_para=4, pipeline_para=2, data_type="fp32", max_batch_size=8, name="mine"
     )
     lines = [line for line in said.replace("\\\n", " ").splitlines() if not line.startswith("#")]
     words = [shlex.split(line) for line in lines]
@@ -203,7 +203,7 @@ def test_the_command_lines_name_what_is_there(era, tmp_path):
         convert[2]
         == ("/app/examples/gpt" if era == "legacy" else "/app/examples/models/core/gpt") + "/convert_checkpoint.py"
     )
-    assert convert[convert.index("--tp_size") + 1] == convert[convert.index("--pp_size") + 1] == "2"
+    assert (convert[convert.index("--tp_size") + 1], convert[convert.index("--pp_size") + 1]) == ("4", "2")
     assert (
         convert[convert.index("--dtype") + 1] == "float32"
         and convert[convert.index("--output_dir") + 1] == "/tmp/converted"
@@ -216,7 +216,7 @@ def test_the_command_lines_name_what_is_there(era, tmp_path):
     configs = {one.name: one for one in TRT.configs(GPT, "legacy", name="mine")}
     assert build[build.index("--output_dir") + 1] == configs["mine_engine"].parameters["gpt_model_path"].string_value
     assert (
-        serve[serve.index("--world_size") + 1] == "4" and serve[serve.index("--tensorrt_llm_model_name") + 1] in configs
+        serve[serve.index("--world_size") + 1] == "8" and serve[serve.index("--tensorrt_llm_model_name") + 1] in configs
     )
     assert [word[2].split("/")[2] for word in words[3:5]] == ["mine_preprocessing", "mine_postprocessing"]
     body = json.loads(words[6][words[6].index("-d") + 1])
