@@ -204,7 +204,7 @@ def glibc() -> str | None:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Return the NVIDIA GPUs; none without a driver or without nvidia-ml-py."""
+    """Return the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves; none without a driver or without nvidia-ml-py."""
     try:
         import pynvml
 
@@ -213,10 +213,12 @@ def gpus() -> tuple[Gpu, ...]:
         return ()
     try:
         driver = _str(pynvml.nvmlSystemGetDriverVersion())
-        found = []
+        found, asked = [], os.environ.get("CUDA_VISIBLE_DEVICES")
         for index in range(pynvml.nvmlDeviceGetCount()):
             with suppress(pynvml.NVMLError):  # a lost or forbidden GPU does not hide its neighbours
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                if not visible(index, _str(pynvml.nvmlDeviceGetUUID(handle)), asked):
+                    continue
                 major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
                 memory = round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30, 1)
                 found.append(Gpu(_str(pynvml.nvmlDeviceGetName(handle)), memory, f"{major}.{minor}", driver))
@@ -225,6 +227,13 @@ def gpus() -> tuple[Gpu, ...]:
         return ()
     finally:
         pynvml.nvmlShutdown()
+
+
+def visible(index: int, uuid: str, asked: str | None) -> bool:
+    """Whether CUDA shows a GPU: it is in the list by its index or the head of its UUID, or there is no list."""
+    if asked is None:
+        return True
+    return any(word == str(index) or (word and uuid.startswith(word)) for word in asked.replace(" ", "").split(","))
 
 
 def _str(value: Any) -> str:

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pip._vendor.packaging.specifiers import SpecifierSet
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 INSTALLED = ("cpu", "trees", "lessons", "test")
@@ -63,13 +65,21 @@ def requirements(extras: Sequence[str] = INSTALLED, also: Sequence[str] = ()) ->
     return [f"{name}=={pins[name.partition('[')[0]]}{semicolon}{marker}" for name, semicolon, marker in split]
 
 
-def resolved(wanted: Sequence[str], *options: str) -> list[str]:
-    """Return pins, one to a line, of what pip would install; pip's error when there is no solution."""
+def resolved(wanted: Sequence[str], *options: str, python: str | None = None) -> list[str]:
+    """Return pins, one to a line, of what pip would install; pip's error when there is no solution.
+
+    For another Python, 3.N, pip also takes what does not run there: that is ruled out and asked again.
+    """
     with tempfile.TemporaryDirectory() as work:
         report = Path(work, "report.json")
         pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary", ":all:"]
         subprocess.run([*pip, *options, "--quiet", "--report", report, *wanted], check=True)
         found = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    newest = f"{python}.99"
+    unfit = [item for item in found if python and newest not in SpecifierSet(item.get("requires_python", ""))]
+    if unfit:
+        ruled_out = [f"{item['name']}!={item['version']}" for item in unfit]
+        return resolved([*wanted, *ruled_out], *options, python=python)
     return sorted(f"{re.sub('[-_.]+', '-', item['name']).lower()}=={item['version']}\n" for item in found)
 
 
@@ -96,7 +106,8 @@ def main() -> None:
         wanted += requirements(stack["extras"], stack["also"]) if "extras" in stack else []
         there = ["--python-version", stack["python"], "--target", "nowhere"]
         there += [word for platform in platforms() for word in ("--platform", platform)]
-        lines = [line for line in resolved(wanted, *there) if line.partition("==")[0] not in stack.get("without", ())]
+        found = resolved(wanted, *there, python=stack["python"])
+        lines = [line for line in found if line.partition("==")[0] not in stack.get("without", ())]
         write(f"stack-{name}.txt", STACK.format(name=name, minor=stack["python"]), lines)
 
 

@@ -41,7 +41,7 @@ def prefix(tmp_path):
 
 def test_what_is_packed_here_is_an_environment_there(prefix, tmp_path, monkeypatch):
     def download(arguments, minor, folder, glibc=0):
-        if "--requirement" in arguments:
+        if not any("pytriton" in one for one in arguments):
             wheel(folder / "one-1-py3-none-any.whl", {"one.py": b"x = 1", "one-1.data/purelib/two.py": b"y = 2"})
             wheel(folder / "nvidia_cublas-1-py3-none-any.whl", {"nvidia/cublas/lib/libcublas.so.12": b"so"})
         else:
@@ -79,6 +79,42 @@ def test_what_is_packed_here_is_an_environment_there(prefix, tmp_path, monkeypat
     assert str(own / "nvidia/cublas/lib") in values["ACCELKIT_LIBS_TENSORRT"].split(":")
     assert str(tmp_path / "cuda") in values["LD_LIBRARY_PATH"] and values["ACCELKIT_CACHE"] == str(dest / "cache")
     assert values["PATH"].split(":")[0] == str(dest / "kit/bin")
+
+
+def test_what_two_stacks_pin_alike_travels_once(prefix, tmp_path, monkeypatch):
+    """And may be replaced in one of them without harm to the other; a program stays one."""
+    asked = []
+
+    def download(arguments, minor, folder, glibc=0):
+        asked.append(arguments)
+        if len(asked) == 1:
+            record = "shared.py,,\nshared_too.py,,\nshared-1.dist-info/RECORD,,\n"
+            files = {"shared.py": b"x = 1", "shared_too.py": b"x = 1", "shared-1.dist-info/RECORD": record.encode()}
+            wheel(folder / "shared-1-py3-none-any.whl", files)
+            return
+        made = wheel(folder / "own-1-py3-none-any.whl", {"own.py": b"y = 2", "shared.py": b"x = 3"})
+        tool = zipfile.ZipInfo("bin/tool")
+        tool.external_attr = 0o755 << 16
+        with zipfile.ZipFile(made, "a") as archive:
+            archive.writestr(tool, "#!/bin/sh")
+
+    monkeypatch.setattr(offline, "download", download)
+    monkeypatch.setattr(
+        offline, "pins", {"tensorrt8": ["shared==1"], "torch_tensorrt": ["own==1", "shared==1"]}.__getitem__
+    )
+    offline.pack(tmp_path / "out", 1, prefix, [], ["tensorrt8", "torch_tensorrt"])
+    assert asked == [["shared==1"], ["own==1"]]
+    with pytest.raises(SystemExit, match="shared==1 is missing: unpack that stack first"):
+        alone = tmp_path / "alone"
+        alone.mkdir()
+        (tmp_path / "out/torch_tensorrt").rename(alone / "torch_tensorrt")
+        offline.unpack(alone, tmp_path / "none", [])
+    (alone / "torch_tensorrt").rename(tmp_path / "out/torch_tensorrt")
+    offline.unpack(tmp_path / "out", tmp_path / "dest", [])
+    base, site = (tmp_path / "dest/stacks" / name / "site" for name in ("tensorrt8", "torch_tensorrt"))
+    assert (base / "shared.py").read_text() == "x = 1" and (site / "shared.py").read_text() == "x = 3"
+    assert (site / "shared_too.py").samefile(base / "shared_too.py")
+    assert os.access(site / "bin/tool", os.X_OK) and not os.access(site / "own.py", os.X_OK)
 
 
 def test_a_large_wheel_loses_what_inference_does_not_need(tmp_path, monkeypatch):

@@ -1,6 +1,9 @@
 """tests/gpu/record.py, on a path that is here: a step is measured once, and again when its code is another."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +59,16 @@ def test_pytorch_is_called_without_a_server_as_its_instance_calls_it(record, tmp
     with module.in_process("pytorch:fp32", models.get(), step, 0.3, tmp_path) as measure:
         run = measure()
     assert run.throughput > 0 and run.requests > 1
+
+
+def test_steps_keep_log_and_result_of_each_and_go_on_behind_one_that_fails(tmp_path):
+    script = Path(module.__file__).with_name("steps.sh")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([script, "h200", tmp_path, "batch3", "refusals"], capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and [line.split(",")[0] for line in done.stdout.splitlines()] == [
+        "batch3: exit code 2",
+        "refusals: exit code 0",
+    ]
+    assert "no step batch3" in (tmp_path / "batch3.log").read_text()
+    assert "skipped" in (tmp_path / "refusals.log").read_text() and (tmp_path / "refusals.tar.gz").exists()
+    assert subprocess.run([script], capture_output=True).returncode == 2

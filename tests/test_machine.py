@@ -190,6 +190,7 @@ def nvml(count=2, broken=(), driver=b"580.65.06"):
         nvmlSystemGetDriverVersion=version,
         nvmlDeviceGetCount=lambda: count,
         nvmlDeviceGetHandleByIndex=handle,
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}a",
         nvmlDeviceGetName=lambda handle: "NVIDIA H200",
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=141 << 30),
         nvmlDeviceGetCudaComputeCapability=lambda handle: (9, 0),
@@ -199,6 +200,17 @@ def nvml(count=2, broken=(), driver=b"580.65.06"):
 def test_gpus_are_read_and_a_lost_one_hides_no_other(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml(3, broken=(1,)))
     assert machine.gpus() == (Gpu("NVIDIA H200", 141.0, "9.0", "580.65.06"),) * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [(None, 3), ("", 0), ("-1", 0), ("1", 1), ("2, 0", 2), ("GPU-1a,GPU-2", 2), ("NoDevFiles", 0)]
+)
+def test_gpus_that_are_hidden_from_cuda_are_not_there(asked, count, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(3))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    assert len(machine.gpus()) == count
 
 
 @pytest.mark.parametrize("module", [None, SimpleNamespace(), nvml(driver=None), nvml(count=0)])

@@ -35,6 +35,8 @@ EXPORTED = 200e6
 """Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text."""
 SHORT = ("time window", "--measurement-interval", "failed to find the requested model version", "only one request")
 """What perf_analyzer says when none or one ended in a window; the third, when the server's counters did not move in it."""
+BEFORE: list[str] = []
+"""Words before perf_analyzer's command line, such as those of taskset, which keep the load generator off the model's CPUs."""
 TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:\{[^{}]*\}|\[(?:\{[^{}]*\},?)*\]),?')
 
 
@@ -117,7 +119,7 @@ def run(server: Server, name: str, load: Load, data: Path, seconds: float, strea
     for length in (seconds * 2**again for again in range(5)):
         with tempfile.TemporaryDirectory(prefix="accelkit-bench-") as folder:
             export = Path(folder, "export.json")
-            line = [str(tools.perf_analyzer), *command(name, url, load, data, length, export, streaming)[1:]]
+            line = [*BEFORE, str(tools.perf_analyzer), *command(name, url, load, data, length, export, streaming)[1:]]
             limit = 3 * length + 60
             try:
                 done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=limit)

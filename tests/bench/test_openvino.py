@@ -1,5 +1,7 @@
 """What INT8 through OpenVINO brings over the best configuration of the baseline: ratios within one run."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -8,15 +10,29 @@ from accelkit.measure import bench, parity
 from accelkit.measure.bench import Candidate, Load
 from accelkit.models import batches
 from accelkit.serving import Server
-from tests.bench.test_served import THREADS, ratio
+from tests.bench import test_served
+from tests.bench.test_served import ratio
 
 REPEATS, SECONDS = 15, 1.5
 """Many short turns: the neighbours of a shared machine come and go within seconds."""
 
-HERE = machine.probe()
+HERE, CPUS = machine.probe(), sorted(os.sched_getaffinity(0))
+APART = len(CPUS) >= 4
+THREADS = 2 if APART else test_served.THREADS
 promised = pytest.mark.skipif(
     "avx512_vnni" not in HERE.isa and "avx_vnni" not in HERE.isa, reason="INT8 is promised to machines with VNNI only"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def apart():
+    """Where there are CPUs enough, two for the models and the rest for the load generator, as for a model in process."""
+    if APART:
+        bench.BEFORE[:] = ["taskset", "--cpu-list", ",".join(map(str, CPUS[2:]))]
+        os.sched_setaffinity(0, CPUS[:2])
+    yield
+    bench.BEFORE.clear()
+    os.sched_setaffinity(0, CPUS)
 
 
 def compare(variant, batch, folder, concurrency=2, seconds=SECONDS, repeats=REPEATS):

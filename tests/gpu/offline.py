@@ -5,15 +5,17 @@
 
 `pack` takes the wheels that constraints/stack-*.txt pin, an interpreter built with --enable-shared for each stack, and with the
 kit's own stack the server, perf_analyzer and files for its cache of models, such as references and quantized files that take
-long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. `unpack` puts together what
-has arrived, one stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is
-there, and other stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs
-nothing but the standard library.
+long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. What a stack pins as the one
+that it lies over (`over` in versions.toml) is not packed again: send that one first. `unpack` puts together what has arrived, one
+stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other
+stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs nothing but the
+standard library.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import fnmatch
 import functools
 import os
@@ -53,6 +55,18 @@ PYTHON_UNUSED = (
 )
 
 
+def pins(name: str) -> list[str]:
+    """Return what a stack pins, one PACKAGE==VERSION each."""
+    lines = (ROOT / f"constraints/stack-{name}.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def below(name: str) -> list[str]:
+    """Return what a stack pins as the one that it lies over does."""
+    base = versions.get("stacks")[name].get("over")
+    return [pin for pin in pins(name) if pin in pins(base)] if base else []
+
+
 def download(arguments: list[str], minor: str, folder: Path, glibc: int = GLIBC) -> None:
     """Download wheels for another Python and glibc 2.N, without what is below them."""
     there = ["--only-binary", ":all:", "--python-version", minor, "--implementation", "cp"]
@@ -84,7 +98,7 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], 
         with tempfile.TemporaryDirectory(prefix="accelkit-pack-") as scratch:
             work = Path(scratch)
             wheels = work / "stacks" / name
-            download(["--requirement", str(ROOT / f"constraints/stack-{name}.txt")], stack["python"], wheels)
+            download([pin for pin in pins(name) if pin not in below(name)], stack["python"], wheels)
             for wheel in wheels.iterdir():
                 slim(wheel)
             with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
@@ -94,8 +108,8 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], 
                 tools = [versions.get(f"toolchain.{tool}") for tool in ("server", "analyzer")]
                 (work / "cache/models").mkdir(parents=True)
                 newest = max(int(tool["glibc"].partition(".")[2]) for tool in tools)
-                pins = [f"{tool['package']}=={tool['version']}" for tool in tools]
-                download(pins, stack["python"], work / "cache/wheels", newest)
+                wanted = [f"{tool['package']}=={tool['version']}" for tool in tools]
+                download(wanted, stack["python"], work / "cache/wheels", newest)
                 for file in cached:
                     shutil.copy(file, work / "cache/models")
             shutil.rmtree(out / name, ignore_errors=True)
@@ -180,6 +194,8 @@ def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
         site = venv / f"lib/python{stack['python']}/site-packages"
         (site / "checkout.pth").write_text(f"{ROOT}\n")
         lines += [f"export PATH={venv / 'bin'}:$PATH"]
+    if not site.exists() and (shared := below(name)):
+        link(shared, dest / "stacks" / stack["over"] / "site", site)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda wheel: extract(wheel, site), sorted((dest / "stacks" / name).glob("*.whl"))))
     if name != KIT:
@@ -199,6 +215,20 @@ def install(name: str, stack: dict[str, Any], dest: Path) -> list[str]:
     return lines
 
 
+def link(packages: list[str], base: Path, site: Path) -> None:
+    """Let the files of these packages lie in `site` as they lie in `base`."""
+    for package in packages:
+        name, _, version = package.replace("-", "_").partition("==")
+        record = base / f"{name}-{version}.dist-info/RECORD"
+        if not record.is_file():
+            sys.exit(f"{base}: {package} is missing: unpack that stack first")
+        for row in csv.reader(record.read_text().splitlines()):
+            source, target = base / row[0], site / row[0]
+            if source.is_file() and not target.exists():  # large wheels were slimmed
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(source, target)
+
+
 def extract(wheel: Path, site: Path) -> None:
     """Unpack a wheel and forget it."""
     with zipfile.ZipFile(wheel) as archive:
@@ -206,8 +236,11 @@ def extract(wheel: Path, site: Path) -> None:
             if not entry.is_dir():  # others make the same directories at the same time
                 target = site / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)  # it may be another stack's too
                 with archive.open(entry) as source, target.open("wb") as stream:
                     shutil.copyfileobj(source, stream, 1 << 20)
+                if entry.external_attr >> 16 & 0o100:  # such as the assembler that Triton brings
+                    target.chmod(0o755)
     for data in site.glob(f"{wheel.name.split('-')[0]}-*.data/*lib"):
         shutil.copytree(data, site, dirs_exist_ok=True)
     wheel.unlink()
