@@ -95,6 +95,7 @@ def add(repository: Path, config: ModelConfig, files: Mapping[str, Path], versio
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=directory) as scratch:
             fresh = Path(scratch, "version")
+            fresh.mkdir()  # an ensemble has a version too, and no file in it
             for name, source in files.items():
                 target = fresh / name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -38,14 +38,13 @@ def needs(row: dict[str, Any]) -> str:
 
 
 def path_lines() -> str:
-    """Return which paths of the table this copy of the kit can build, and which it only describes."""
-    built, described = [], []
+    """Return which paths of the table the kit builds, proves and measures, and which it only writes."""
+    proven, written = [], []
     for name in paths.names():
-        (described if isinstance(paths.get(name), paths.Unbuilt) else built).append(f"`{name}`")
-    lines = [f"Paths that this version builds, proves and measures: {', '.join(built)}."]
-    if described:
-        lines.append("Paths that it only lists, with what they need and what of it is missing on your machine:")
-        lines.append(f"{', '.join(described)}.")
+        (written if paths.get(name).EVIDENCE == "none" else proven).append(f"`{name}`")
+    lines = [f"Paths that this version builds, proves and measures: {', '.join(proven)}."]
+    lines.append("Paths whose repository it writes and holds against the official files, and of which nothing has run:")
+    lines.append(f"{', '.join(written)}.")
     return textwrap.fill(" ".join(lines), 120, break_on_hyphens=False)
 
 
@@ -101,8 +100,8 @@ def migrating() -> str:
         textwrap.fill(
             "What an idea, a file, a parameter or a tensor is called in each. TensorRT-LLM has two forms: the LLM API, a Python "
             "model with a model.yaml, which is the way since 2026, and the legacy one of four models around an engine. Lesson "
-            "11_large_transformers runs the first column on the embedded server, and the last one where vLLM is; nothing of "
-            "TensorRT-LLM ran for it.",
+            "11_large_transformers runs the first column on the embedded server, and the last one where vLLM is; of TensorRT-LLM "
+            "it writes both forms, which were held against the official files, and nothing ran.",
             120,
         ),
         migration.markdown(),

@@ -29,7 +29,7 @@ def test_every_path_says_in_one_line_what_it_needs(name):
     assert name == path.NAME and path.BACKEND and path.NEEDS
     reason = path.unavailable(without("onnxruntime", "treelite", "openvino", "torch", "tensorflow-cpu"))
     assert reason and "\n" not in reason and path.NEEDS in reason
-    assert ("does not build it" if isinstance(path, paths.Unbuilt) else "missing here: ") in reason
+    assert "missing here: " in reason
 
 
 def test_an_unknown_path_lists_those_there_are():
@@ -45,11 +45,9 @@ def test_a_missing_gpu_is_named_only_where_one_is_needed():
     assert "an NVIDIA GPU" not in paths.get("tensorrt").unavailable(found).split("missing here")[1]
 
 
-def test_a_path_without_a_recipe_does_not_pretend_to_build(tmp_path):
-    with pytest.raises(ConfigError, match="this version of the kit does not build it"):
-        paths.get("tensorrt-llm").build(models.get(), tmp_path)
-    with pytest.raises(ConfigError, match="unavailable"):
-        paths.place(paths.get("tensorrt-llm"), models.get(), tmp_path)
+def test_a_path_that_is_only_written_is_not_placed(tmp_path):
+    with pytest.raises(ConfigError, match="path tensorrt-llm is unavailable: .* lesson 11 shows"):
+        paths.place(paths.get("tensorrt-llm"), models.get("gpt"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import accelerators, engines, names, plans, pytorch, savedmodels, transformers
+from accelkit.lint import (
+    accelerators,
+    engines,
+    llmapi,
+    names,
+    plans,
+    pytorch,
+    savedmodels,
+    tensorrt_llm,
+    transformers,
+)
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 
@@ -22,10 +32,10 @@ OPENVINO_VALUES = {
     "INFERENCE_NUM_THREADS": "[0-9]+", "HINT_BF16": "yes", "NUM_STREAMS": "auto|numa|[0-9]+",
     "PERFORMANCE_HINT": "latency|throughput|cumulative_throughput",
 }  # fmt: skip
-RENAMERS = ("fil", "fastertransformer", "tensorflow")
+RENAMERS = ("fil", "fastertransformer", "tensorflow", "tensorrtllm")
 """Backends some of whose keys have other names today or are gone, of which rules of their own speak."""
 Found = Iterator[tuple[str, str]]
-MODULES = (accelerators, engines, names, plans, pytorch, savedmodels, transformers)
+MODULES = (accelerators, engines, llmapi, names, plans, pytorch, savedmodels, tensorrt_llm, transformers)
 """Modules beside this one that hold functions of rules."""
 
 

@@ -1,6 +1,6 @@
 """The acceleration paths by name: what each needs, whether that is here, how to build it and how to configure it.
 
-A path is a module of this package, adding one is adding a file; planned.toml says what the others need.
+A path is a module of this package: adding one is adding a file, and its name here.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from accelkit import repository as repositories
 from accelkit.errors import ConfigError
-from accelkit.versions import tomllib
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -28,11 +27,11 @@ BASELINE = "onnxruntime-cpu"
 GENERATES = "language model"
 GENERATIVE = ("fastertransformer", "vllm", "tensorrt-llm")
 """The kind of model that generates, and the paths that take it."""
-PLANNED: dict[str, Any] = tomllib.loads(File(__file__).with_name("planned.toml").read_text(encoding="utf-8"))
-NAMES = (BASELINE, *PLANNED)
-
-
-NOT_BUILT = "this version of the kit does not build it"
+NAMES = (
+    BASELINE, "onnxruntime-cuda", "onnxruntime-tensorrt", "onnxruntime-openvino", "openvino", "tensorrt", "pytorch", "pytorch-aoti",
+    "torch-tensorrt", "tf-tensorrt", "fil", *GENERATIVE, "tensorflow",
+)  # fmt: skip
+"""Every path, in the order of the lessons."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Path(Protocol):
     """What it can build a model in; the first is fp32."""
     __file__: str
     EVIDENCE: str
-    """Name of the reader in accelkit.measure.evidence.READERS."""
+    """Name of the reader in accelkit.measure.evidence.READERS; "none" for a path whose files are written and never run here."""
     GPU: bool
     """Whether it runs on an NVIDIA GPU; it may name precisions that only a GPU is for as GPU_PRECISIONS."""
     REDUCED: str | None
@@ -80,39 +79,6 @@ class Path(Protocol):
         """Return the config to serve the built model with."""
 
 
-@dataclass(frozen=True)
-class Unbuilt:
-    """A path of the table that this copy of the kit has no recipe for; it says what the path takes."""
-
-    NAME: str
-    BACKEND: str
-    NEEDS: str
-    GPU: bool
-    packages: list[str]
-    PRECISIONS: tuple[str, ...] = ("fp32",)
-    EVIDENCE: str = "none"
-    REDUCED: str | None = None
-
-    def unavailable(self, machine: Machine, model: Model | None = None) -> str | None:
-        """Return what the path needs and which of it is missing here."""
-        missing = ["an NVIDIA GPU"] if self.GPU and not machine.gpus else []
-        missing += [f"the package {name}" for name in self.packages if name not in machine.runtimes]
-        lacking = f"; missing here: {', '.join(missing)}" if missing else ""
-        return f"needs {self.NEEDS}{lacking}; and {NOT_BUILT}"
-
-    def build(self, model: Model, directory: File, precision: str = "fp32") -> NoReturn:
-        """Raise ConfigError: there is nothing to build with."""
-        raise ConfigError(f"path {self.NAME} needs {self.NEEDS}, and {NOT_BUILT}")
-
-    def config(self, model: Model, *, precision: str = "fp32", **overrides: Any) -> NoReturn:
-        """Raise ConfigError, as build does."""
-        self.build(model, File())
-
-
-def _module(name: str) -> str:
-    return name.replace("-", "_")
-
-
 def names() -> tuple[str, ...]:
     """Return every path's name in the order of the lessons; the first is the baseline."""
     return NAMES
@@ -122,13 +88,7 @@ def get(name: str) -> Path:
     """Return the path of that name; ConfigError lists the names there are."""
     if name not in NAMES:
         raise ConfigError(f"no path {name!r}: there are {', '.join(NAMES)}")
-    try:
-        return cast(Path, importlib.import_module(f"accelkit.paths.{_module(name)}"))
-    except ModuleNotFoundError as error:
-        if error.name != f"accelkit.paths.{_module(name)}":
-            raise
-    needs = PLANNED[name]
-    return cast(Path, Unbuilt(name, needs["backend"], needs["needs"], needs["gpu"], needs["packages"]))
+    return cast(Path, importlib.import_module(f"accelkit.paths.{name.replace('-', '_')}"))
 
 
 def unavailable(path: Path, machine: Machine, model: Model | None = None) -> str | None:

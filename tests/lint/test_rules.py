@@ -11,6 +11,7 @@ import saved_model_bytes as made
 
 from accelkit import lint, repository
 from accelkit.backends.key import ERAS
+from accelkit.backends.tensorrtllm import tensors
 from accelkit.lint import rules
 from accelkit.models.gpt import checkpoint, layout, weights
 
@@ -98,6 +99,45 @@ def ft(*parts: str, group: str = "instance_group [ { kind: KIND_CPU count: 1 } ]
 def vllm(*parts: str, group: str = "instance_group [ { kind: KIND_MODEL count: 1 } ]") -> str:
     """A config of the backend vllm."""
     return text("vllm", *parts, group=group)
+
+
+def trtllm(*parts: str, **change: str | None) -> str:
+    """A config of the backend tensorrtllm that loads in every era; a value None leaves a key out."""
+    values = {"gpt_model_type": "inflight_fused_batching", "gpt_model_path": "/engine", "tokenizer_dir": "", "guided_decoding_backend": "",
+              "xgrammar_tokenizer_info_path": "", **change}  # fmt: skip
+    return text("tensorrtllm", *parts, **{key: value for key, value in values.items() if value is not None})
+
+
+def llmapi(*parts: str, group: str = "instance_group [ { kind: KIND_CPU count: 1 } ]", **values: str) -> str:
+    """A config of an LLM API's model."""
+    return text("python", *(parts or (SAMPLED,)), group=group, **values)
+
+
+def member(which: str, *parts: str, without: str = "", **change: str | None) -> str:
+    """A config of one of the models around an engine; `without` leaves a tensor out, a value None a key."""
+    sides = {"before": tensors.BEFORE, "after": tensors.AFTER}[which]
+    config = repository.new(**{
+        side: [one.field() for one in some if one.name != without] for side, some in zip(("input", "output"), sides)
+    })  # fmt: skip
+    values = {
+        "tokenizer_dir": "/t",
+        **({"visual_model_path": "", "multimodal_model_path": ""} if which == "before" else {}),
+        **change,
+    }
+    return text(
+        "python", repository.text(config), *parts, **{key: value for key, value in values.items() if value is not None}
+    )
+
+
+SAMPLED = """input [ { name: "text_input" data_type: TYPE_STRING dims: [ -1 ] },
+{ name: "sampling_param_max_tokens" data_type: TYPE_INT32 dims: [ 1 ] optional: true } ]"""
+IDS = """{ name: "input_lengths" data_type: TYPE_INT32 dims: [ 1 ] }, { name: "request_output_len" data_type: TYPE_INT32 dims: [ 1 ] }"""
+TWO = "instance_group [ { kind: KIND_CPU count: 2 } ]"
+
+
+def added(name: str, kind: str) -> str:
+    """The inputs that an engine cannot do without, and one more."""
+    return f'input [ {IDS}, {{ name: "{name}" data_type: TYPE_{kind} dims: [ 1 ] }} ]'
 
 
 def fil(without: str = "", **more: str) -> str:
@@ -263,7 +303,7 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
     ),
     "openvino-streams": (
         [(openvino(NUM_STREAMS="4"), "NUM_STREAMS 4 with 1 instances", ERAS)],
-        [openvino(NUM_STREAMS="2", group="instance_group [ { kind: KIND_CPU count: 2 } ]"), openvino(NUM_STREAMS="AUTO")],
+        [openvino(NUM_STREAMS="2", group=TWO), openvino(NUM_STREAMS="AUTO")],
     ),
     "fil-class": (
         [(fil(is_classifier=None, output_class=None), "no output_class", ("legacy",)),
@@ -419,6 +459,92 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
         [vllm(), vllm("model_transaction_policy { decoupled: true }")],
     ),
     "vllm-model-json": ([], [vllm()]),
+    "trtllm-required": (
+        [(trtllm(gpt_model_type=None), "no gpt_model_type", ERAS), (trtllm(gpt_model_path=None), "no gpt_model_path", ERAS),
+         (trtllm(gpt_model_path="${engine_dir}"), "no gpt_model_path", ERAS), (trtllm(tokenizer_dir=None), "no tokenizer_dir", ERAS),
+         (trtllm(guided_decoding_backend=None), "no guided_decoding_backend", ERAS),
+         (trtllm(xgrammar_tokenizer_info_path=None), "no xgrammar_tokenizer_info_path", NEW)],
+        [trtllm(), trtllm(gpt_model_path=None, encoder_model_path="/encoder")],
+    ),
+    "trtllm-batching": (
+        [(trtllm(gpt_model_type="inflight_fused"), 'gpt_model_type is "inflight_fused"', ERAS),
+         (trtllm(gpt_model_type="${batching_strategy}"), "is", ERAS)],
+        [trtllm(), trtllm(gpt_model_type="v1"), trtllm(gpt_model_type="inflight_batching"), trtllm(gpt_model_type=None)],
+    ),
+    "trtllm-value": (
+        [(trtllm(batch_scheduler_policy="max_utilisation"), 'batch_scheduler_policy is "max_utilisation"', ERAS),
+         (trtllm(decoding_mode="greedy"), "there are top_k, top_p", ERAS), (trtllm(enable_kv_cache_reuse="yes"), 'is "yes"', ERAS),
+         (trtllm(max_beam_width="wide"), "which is no number", ERAS), (trtllm(num_nodes="two"), "no number", NEW),
+         (trtllm(kv_cache_free_gpu_mem_fraction="most"), "no number", ERAS)],
+        [trtllm(batch_scheduler_policy="max_utilization", decoding_mode="top_k", enable_kv_cache_reuse="True", max_beam_width="4"),
+         trtllm(kv_cache_free_gpu_mem_fraction=".5", gpt_model_type="other"), trtllm(max_beam_width="${max_beam_width}"),
+         trtllm(enable_chunked_context="")],
+    ),
+    "trtllm-template": (
+        [(trtllm(max_beam_width="${max_beam_width}"), 'max_beam_width is still "${max_beam_width}"', ERAS),
+         (member("after", tokenizer_dir="${tokenizer_dir}"), "tokenizer_dir is still", ERAS)],
+        [trtllm(), trtllm(gpt_model_path="${engine_dir}"), text("python", EXECUTION_ENV_PATH="$$TRITON_MODEL_DIRECTORY/env.tar.gz")],
+    ),
+    "trtllm-fraction": (
+        [(trtllm(kv_cache_free_gpu_mem_fraction="90"), "kv_cache_free_gpu_mem_fraction is 90", ERAS),
+         (trtllm(cross_kv_cache_fraction="-1"), "cross_kv_cache_fraction is -1", ERAS),
+         (trtllm(kv_cache_free_gpu_mem_fraction="0"), "is 0", ERAS)],
+        [trtllm(), trtllm(kv_cache_free_gpu_mem_fraction="1.0"), trtllm(kv_cache_free_gpu_mem_fraction="most")],
+    ),
+    "trtllm-guided": (
+        [(trtllm(guided_decoding_backend="xgrammar"), 'guided_decoding_backend is "xgrammar"', OLD)],
+        [trtllm(), trtllm(guided_decoding_backend="${guided_decoding_backend}")],
+    ),
+    "trtllm-lookahead": (
+        [(trtllm(decoding_mode="lookahead"), "without lookahead_window_size", NEW),
+         (trtllm(decoding_mode="lookahead", lookahead_window_size="5", lookahead_ngram_size="3"), "lookahead_verification_set_size", NEW)],
+        [trtllm(), trtllm(decoding_mode="top_k")],
+    ),
+    "trtllm-tensors": (
+        [(trtllm(added("random_seed", "UINT64")), "random_seed, which this model does not have in this era", NEW),
+         (trtllm(added("seed", "UINT64")), "seed, which this model does not have in this era", OLD),
+         (trtllm(added("prompt", "STRING")), "prompt, which this model does not have", ERAS),
+         (trtllm('input [ { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] } ]'), "no input input_lengths", ERAS),
+         (trtllm('output [ { name: "output_ids" data_type: TYPE_UINT32 dims: [ -1, -1 ] } ]'), "output_ids is UINT32, and INT32", ERAS)],
+        [trtllm(), trtllm(f"input [ {IDS} ]"), trtllm('output [ { name: "context_logits" data_type: TYPE_FP16 dims: [ -1, -1 ] } ]'),
+         trtllm(SAMPLED)],
+    ),
+    "trtllm-form": ([(trtllm(SAMPLED), "the tensors of the LLM API with the backend tensorrtllm", ERAS)], [trtllm(), llmapi()]),
+    "trtllm-dropped": ([(trtllm(), 'backend "tensorrtllm"', ("current",))], [llmapi()]),
+    "trtllm-engine-batch": ([], [trtllm("max_batch_size: 64")]),
+    "trtllm-engine-ranks": ([], [trtllm(gpu_device_ids="0,1")]),
+    "trtllm-text-model": (
+        [(member("before", tokenizer_dir=None), "no tokenizer_dir", ERAS), (member("after", tokenizer_dir=""), "no tokenizer_dir", ERAS),
+         (member("before", visual_model_path=None), "no visual_model_path", OLD),
+         (member("before", multimodal_model_path=None), "no multimodal_model_path", NEW),
+         (member("before", without="PIXEL_VALUES"), "no output PIXEL_VALUES", ERAS),
+         (member("before", without="EMBEDDING_BIAS_WORDS"), "no input EMBEDDING_BIAS_WORDS", ERAS)],
+        [member("before"), member("after"), member("before", without="PAD_ID"), text("python")],
+    ),
+    "trtllm-text-decoupled": (
+        [(member("after", "model_transaction_policy { decoupled: true }"), "decoupled: true after the engine", ERAS),
+         (member("before", "model_transaction_policy { decoupled: true }"), "decoupled: true before the engine", ERAS)],
+        [member("after"), text("python", "model_transaction_policy { decoupled: true }")],
+    ),
+    "trtllm-ensemble": ([], ['platform: "ensemble" ensemble_scheduling { step [ { model_name: "other" } ] }', trtllm()]),
+    "trtllm-streaming": ([], ['platform: "ensemble" ensemble_scheduling { step [ { model_name: "other" } ] }']),
+    "llmapi-era": ([(llmapi(), "a model of the LLM API", OLD)], [text("python"), member("after")]),
+    "llmapi-tensors": (
+        [(llmapi(SAMPLED, 'input [ { name: "max_tokens" data_type: TYPE_INT32 dims: [ 1 ] } ]'), "input max_tokens, which", ERAS),
+         (llmapi(SAMPLED.replace("INT32", "UINT32")), "sampling_param_max_tokens is UINT32, and INT32", ERAS),
+         (llmapi('input [ { name: "sampling_param_top_k" data_type: TYPE_INT32 dims: [ 1 ] } ]'), "no input text_input", ERAS)],
+        [llmapi(), llmapi(SAMPLED, 'input [ { name: "lora_id" data_type: TYPE_UINT64 dims: [ 1 ] } ]'), text("python")],
+    ),
+    "llmapi-batch": ([(llmapi("max_batch_size: 8", SAMPLED), "max_batch_size 8", ERAS)], [llmapi(), text("python", "max_batch_size: 8")]),
+    "llmapi-yaml": ([], [llmapi()]),
+    "llmapi-decoupled": ([], [llmapi("model_transaction_policy { decoupled: true }", SAMPLED)]),
+    "llmapi-instances": (
+        [(llmapi(group=TWO), '2 instances with gpu_device_ids ""', ERAS),
+         (llmapi(group=TWO, gpu_device_ids="0,1"), '"0,1"', ERAS)],
+        [llmapi(), llmapi(group=TWO, gpu_device_ids="0,1;2,3"),
+         text("python", group=TWO)],
+    ),
+    "llmapi-architecture": ([], [llmapi()]),
     "fil-contradiction": ([(fil(is_classifier="false"), "true", NEW)], [fil(), fil(output_class=None)]),
 }  # fmt: skip
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
@@ -427,6 +553,8 @@ ON_DISK = {"name", "no-model-file", "not-built", "fil-model-type"}
 ON_DISK |= {"tf-saved-model", "tf-signature", "tf-other-signature", "tf-tensors"}
 ON_DISK |= {"ft-checkpoint", "ft-epsilon"}
 ON_DISK |= {"vllm-kind", "vllm-model-json"}
+ON_DISK |= {"trtllm-engine-batch", "trtllm-engine-ranks", "trtllm-ensemble", "trtllm-streaming"}
+ON_DISK |= {"llmapi-yaml", "llmapi-decoupled", "llmapi-architecture"}
 
 
 def by_rule(config: str, name: str, directory: Path | None = None) -> list[lint.Finding]:
@@ -456,12 +584,33 @@ def test_every_rule_is_tested_and_described():
         assert all((rule.finds, rule.why, rule.fix, rule.source)), rule.name
     defined = {name: value for module in (rules, *rules.MODULES) for name, value in vars(module).items()}
     finders = {name for name, value in defined.items() if name.startswith("_") and getattr(value, "__code__", None)}
-    helpers = {"_table", "_class_key", "_sides", "_type"}
+    helpers = {
+        "_table",
+        "_class_key",
+        "_sides",
+        "_type",
+        "_built",
+        "_text_model",
+        "_members",
+        "_llmapi",
+        "_yamls",
+        "_triton",
+    }
     assert finders - helpers == {"_" + rule.name.replace("-", "_") for rule in rules.RULES}
 
 
 def test_every_key_that_a_rule_names_is_in_a_backends_table():
-    names = ("onnxruntime", "openvino", "fil", "tensorrt", "pytorch", "tensorflow", "fastertransformer", "vllm")
+    names = (
+        "onnxruntime",
+        "openvino",
+        "fil",
+        "tensorrt",
+        "pytorch",
+        "tensorflow",
+        "fastertransformer",
+        "vllm",
+        "tensorrtllm",
+    )
     tables = [importlib.import_module(f"accelkit.backends.{name}.keys") for name in names]
     known = (
         {key.name for table in tables for key in table.KEYS} | {*tables[0].TENSORRT, *tables[0].CUDA} | set(rules.CORE)
@@ -528,6 +677,71 @@ def test_what_model_json_says_is_held_against_the_config(tmp_path):
     ):
         assert made(name, vllm(), content) == {"vllm-model-json": "error"}
     assert on_disk(model(tmp_path, "empty", vllm(), "other")) == {"vllm-model-json": "error"}
+
+
+def test_an_engine_is_held_against_the_config(tmp_path):
+    engine = tmp_path / "engine"
+    engine.mkdir()
+    (engine / "config.json").write_text('{"build_config": {"max_batch_size": 8}}')
+    for rank in (0, 1):
+        (engine / f"rank{rank}.engine").touch()
+
+    def found(*parts: str, **values: str) -> dict[str, str]:
+        config = repository.parse(trtllm(*parts, gpt_model_path=str(engine), **values))
+        return {one.rule: one.severity for one in lint.check(config, eras=NEW[:1])}
+
+    assert found("max_batch_size: 8", gpu_device_ids="0,1;2,3") == {}
+    assert found("max_batch_size: 16") == {"trtllm-engine-batch": "warning"}
+    assert found("max_batch_size: 8", gpu_device_ids="0,1;2") == {"trtllm-engine-ranks": "error"}
+    (engine / "config.json").write_text("{")
+    assert found("max_batch_size: 16", gpu_device_ids="0") == {}
+
+
+def test_streaming_needs_an_engine_that_is_decoupled(tmp_path):
+    step = 'model_name: "engine" input_map { key: "streaming" value: "stream" } input_map { key: "input_lengths" value: "n" }'
+    (tmp_path / "all").mkdir()
+    ensemble = model(
+        tmp_path, "all/ensemble", f'platform: "ensemble" ensemble_scheduling {{ step [ {{ {step} }} ] }}', "."
+    )
+    stream = '{ name: "streaming" data_type: TYPE_BOOL dims: [ 1 ] optional: true }'
+    ids = IDS.partition(", {")[0]
+    inputs = f"input [ {ids}, {stream} ]"
+    for policy, said in (("", {"trtllm-streaming": "info"}), ("model_transaction_policy { decoupled: true }", {})):
+        (tmp_path / "all/engine").mkdir(exist_ok=True)
+        (tmp_path / "all/engine/config.pbtxt").write_text(trtllm(inputs, policy))
+        assert on_disk(ensemble) == said
+
+
+def test_what_model_yaml_says_is_held_against_the_config(tmp_path):
+    pytest.importorskip("yaml")
+    told = "triton_config:\n  max_batch_size: 0\n  decoupled: false\n"
+
+    def made(name: str, content: str, *parts: str) -> dict[str, str]:
+        directory = model(tmp_path, name, llmapi(*parts, SAMPLED) if parts else llmapi(), "model.yaml")
+        (directory / "1/model.yaml").write_text(content)
+        return {found.rule: found.severity for found in lint.file(directory / "config.pbtxt", NEW)}
+
+    assert made("good", f"model: m\n{told}") == {}
+    assert made("same", f"model: m\n{told}", "model_transaction_policy { decoupled: false }") == {}
+    assert made("other", f"model: m\n{told}", "model_transaction_policy { decoupled: true }") == {
+        "llmapi-decoupled": "error"
+    }
+    assert made("batch", f"model: m\n{told.replace('0', '8')}") == {"llmapi-batch": "error"}
+    for number, content in enumerate((
+        "model: [", "- model", f"dtype: float16\n{told}", "model: m\n", "model: m\ntriton_config:\n  decoupled: false\n",
+        f"model: m\nmax_model_len: 4096\n{told}", f"model: m\nbackend: tensorrt\n{told}",
+        f"model: m\nkv_cache_config:\n  free_gpu_memory_fraction: 90\n{told}",
+    )):  # fmt: skip
+        assert made(f"bad{number}", content) == {"llmapi-yaml": "error"}, content
+    gpt2 = tmp_path / "gpt2"
+    gpt2.mkdir()
+    (gpt2 / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    assert made("gpt", f"model: {gpt2}\n{told}") == {"llmapi-architecture": "error"}
+    assert made("deployed", f"model: {gpt2}\nbackend: _autodeploy\n{told}") == {}
+    (gpt2 / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    assert made("llama", f"model: {gpt2}\n{told}") == {}
+    assert on_disk(model(tmp_path, "empty", llmapi(), "other"))["llmapi-yaml"] == "error"
+    assert on_disk(model(tmp_path, "engined", trtllm(), "model.yaml"))["trtllm-form"] == "error"
 
 
 def test_a_checkpoint_is_held_against_the_config(tmp_path):
