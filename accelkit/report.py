@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from accelkit import paths
 from accelkit.errors import MissingPackage
 from accelkit.measure.bench import text
 from accelkit.measure.result import Result
@@ -22,6 +23,12 @@ RIGHT = (5, 8, 9, 10, 11)
 WIDTH = 118
 NOT_BUILT = "this version of the kit does not build it"
 """How reasons end in the results of older versions, which had paths that they only listed."""
+RAN = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "tensorrt": ("tensorrt",), "openvino": ("openvino",), "pytorch": ("torch",),
+    "torch": ("torch-tensorrt",), "tensorflow": ("tensorflow", "tensorflow-cpu"), "fil": ("treelite",), "fastertransformer": ("torch",),
+    "vllm": ("vllm",),
+}  # fmt: skip
+"""By a word in the name of a path or its backend: the packages that run it."""
 BUSY = 0.15
 """Noise from which on a comparison says little."""
 
@@ -112,9 +119,40 @@ def notes(results: Sequence[Result]) -> list[str]:
             found.append(f"{name}: {result.why}")
         elif result.status in ("rejected", "failed"):
             found.append(f"{name}: {result.status}: {result.reason}")
-        if result.recorded:
-            found.append(f"{name}: recorded, not measured here: {_machine(result)}")
+    kept = [result for result in results if result.recorded]
+    every = len(results)
+    found += [f"{names}: recorded, not measured here: {machine}" for machine, names in _alike(kept, _machine, every)]
+    found += [f"{names}: ran on {runtime}" for runtime, names in _alike(kept, _runtime, every) if runtime]
+    proven = [result for result in results if result.parity]
+    found += [f"{names}: parity and accuracy by {n} samples" for n, names in _alike(proven, _samples, len(proven))]
     return found
+
+
+def _alike(results: Sequence[Result], told: Callable[[Result], str], every: int) -> list[tuple[str, str]]:
+    """What is told of results, each once, and the labels of those of which it is, or that it is of `every` one."""
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        found.setdefault(told(result), {})[result.label] = None
+    if len(found) == 1 and len(results) == every > 1:
+        return [(text, "every row") for text in found]
+    return [(text, ", ".join(labels)) for text, labels in found.items()]
+
+
+def _samples(result: Result) -> str:
+    return _number((result.parity or {}).get("samples"), 1)
+
+
+def _runtime(result: Result) -> str:
+    """The packages that ran a path, with their versions, from the interpreter that it had to itself or else from the kit's."""
+    path, versions = paths.get(result.path), result.where.get("versions", {})
+    words = dict.fromkeys(f"{path.BACKEND}-{path.NAME}".split("-"))
+    names = dict.fromkeys(name for word in words for name in RAN.get(word, ()))
+    said = []
+    for name in names:
+        places = (f"{name} of {path.NAME}", f"{name} of {path.BACKEND}", name)
+        version = next((versions[place] for place in places if place in versions), None)
+        said += [f"{name} {version}"] if version else []
+    return ", ".join(said)
 
 
 def groups(results: Sequence[Result]) -> dict[str, list[Result]]:

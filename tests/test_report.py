@@ -97,6 +97,19 @@ def test_noise_doubt_and_origin_are_said():
     assert "measured, recorded" in report.table([BASE, recorded])
 
 
+def test_what_ran_a_recorded_row_is_said_once_and_by_how_many_samples_it_is_proven():
+    """TensorRT of an interpreter of its own is another than that of the kit's."""
+    versions = {"tensorrt of tensorrt": "8.6.0", "tensorrt": "11.0", "onnxruntime": "1.2", "numpy": "2"}
+    where = {**WHERE, "versions": versions}
+    kept = [dataclasses.replace(row, recorded=True, where=where) for row in (BASE, FAST)]
+    kept += [dataclasses.replace(kept[1], path="tensorrt"), dataclasses.replace(kept[0], path="onnxruntime-tensorrt")]
+    notes = report.notes(kept)
+    assert [note.partition(": ")[2] for note in notes if note.startswith("every row: recorded")]
+    assert "tensorrt int8: ran on tensorrt 8.6.0" in notes and "onnxruntime-cpu: ran on onnxruntime 1.2" in notes
+    assert "onnxruntime-tensorrt: ran on onnxruntime 1.2, tensorrt 11.0" in notes
+    assert f"every row: parity and accuracy by {BASE.parity['samples']} samples" in notes
+
+
 def test_a_busy_machine_is_named():
     assert "busy machine" not in report.table([BASE])
     assert "busy machine" in report.table([dataclasses.replace(BASE, versus={**BASE.versus, "noise": 0.4})])
