@@ -657,7 +657,7 @@ def test_what_lies_beside_the_config(tmp_path):
     assert on_disk(model(tmp_path, "ir", openvino(), "model.xml")) == {}
     assert on_disk(model(tmp_path, "planned", plan(), "model.plan")) == {}
     assert on_disk(model(tmp_path, "planless", plan(), "plan.trt")) == {"no-model-file": "error"}
-    assert on_disk(model(tmp_path, "other", text("custom"), "anything")) == {}
+    assert on_disk(model(tmp_path, "other", text("custom"), "anything")) == {"foreign-backend": "warning"}
 
 
 def test_what_model_json_says_is_held_against_the_config(tmp_path):
