@@ -41,7 +41,7 @@ test: lint ## lint, then run every test and hold the coverage
 	@tools/tensorflow-cpu
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" OPENBLAS_NUM_THREADS=1 \
-		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadgroup --no-loadscope-reorder
+		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder
 	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine --quiet
 	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
 

@@ -18,34 +18,29 @@ from accelkit.measure import result
 NAMES = lessons.names()
 
 
-def each(names: list[str]) -> pytest.MarkDecorator:
-    """Run a test for every lesson: those of one share its execution, those of another may run beside them."""
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names])
-
-
 def test_every_lesson_has_a_number_of_its_own_and_the_first_are_there():
     numbers = [name[:2] for name in NAMES]
     assert numbers[:3] == ["00", "01", "02"] and len(set(numbers)) == len(numbers)
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_lesson_runs(ran, name):
     (row,) = ran(name).summary["lessons"]
     assert row["error"] is None
     assert row["outcome"] == "ok"
 
 
-@each(["00_start_here", "01_triton_baseline", "02_onnxruntime_tuning"])
+@pytest.mark.parametrize("name", ["00_start_here", "01_triton_baseline", "02_onnxruntime_tuning"])
 def test_the_first_lessons_run_live_on_any_machine(ran, name):
     assert ran(name).summary["lessons"][0]["mode"] == "live"
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_lesson_holds(ran, name):
     assert lessons.check(name, ran(name).out / f"{name}.ipynb") == []
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_solution_solves_its_exercises(ran, name):
     assert ran(name).failure is None
     outputs = json.dumps(form.read(ran(name).out / f"{name}_solution.ipynb"))
@@ -54,12 +49,12 @@ def test_a_solution_solves_its_exercises(ran, name):
             assert f"Exercise {tag[9:]}: solved" in outputs
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_exercises_are_unsolved_in_the_lesson_itself(ran, name):
     assert ": solved" not in json.dumps(form.read(ran(name).out / f"{name}.ipynb")).replace("'solved'", "")
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_summary_is_what_the_design_says(ran, name):
     stored = json.loads((ran(name).out / "summary.json").read_text())
     assert set(stored) == {"date", "machine", "lessons"} and stored == ran(name).summary
@@ -68,7 +63,7 @@ def test_the_summary_is_what_the_design_says(ran, name):
     assert row["name"] == name and row["seconds"] > 1
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_speeds_of_a_lesson_can_be_computed_again_from_its_raw_exports(ran, name):
     folder = ran(name).out / "results"
     measured = [row for row in result.read(folder / f"{name}.json") if row.status == "measured" and not row.recorded]
@@ -128,7 +123,7 @@ IN_THE_EXECUTION = {
 
 
 @pytest.mark.parametrize("breakage", IN_THE_EXECUTION, ids=lambda breakage: breakage.__name__)
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_broken_execution_of_a_lesson_is_noticed(ran, tmp_path, name, breakage: Callable[[Book], None]):
     book = form.read(ran(name).out / f"{name}.ipynb")
     breakage(book)
@@ -191,7 +186,7 @@ def copy(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("breakage", IN_THE_LESSON, ids=lambda breakage: breakage.__name__)
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_broken_copy_of_a_lesson_is_noticed(ran, copy, name, breakage: Callable[[Book], None]):
     path = copy / f"{name}.ipynb"
     book = form.read(path)
@@ -201,7 +196,7 @@ def test_a_broken_copy_of_a_lesson_is_noticed(ran, copy, name, breakage: Callabl
     assert any(IN_THE_LESSON[breakage] in problem for problem in problems), problems
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_missing_or_unsolved_solution_is_noticed(ran, copy, name):
     answers = copy / "solutions" / f"{name}_solution.ipynb"
     shutil.copy(copy / f"{name}.ipynb", answers)
@@ -211,7 +206,7 @@ def test_a_missing_or_unsolved_solution_is_noticed(ran, copy, name):
     assert any("is missing" in problem for problem in lessons.check(name, executed, copy))
 
 
-@each(NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_lesson_whose_first_cell_fails_is_failed_quickly_and_in_one_line(copy, tmp_path, name):
     path = copy / f"{name}.ipynb"
     book = form.read(path)
