@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 HARDWARE ?= $(shell cat $(VENV)/.hardware 2>/dev/null || echo cpu)
 export VENV PYTHON
+# Each target starts many Pythons: what one compiles the next ones read, also where the environment forbids it (containers do).
+export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test tour test lab lint bench-check clean
 
@@ -32,14 +34,14 @@ lint: setup-test ## check style, types, the form of the notebooks and the render
 	@$(BIN)/python docker/render.py --check
 	@$(BIN)/python docs/render.py --check
 
-# Two workers, each with whole files: most tests wait for servers. COVERAGE_PROCESS_START starts the measuring in every
-# process, those that tests start included.
+# Two workers, each with whole files or whole lessons: most tests wait for servers. COVERAGE_PROCESS_START starts the measuring
+# in every process, those that tests start included. NumPy gets one thread: beside another worker its threads wait for each other.
 test: lint ## lint, then run every test and hold the coverage
 	@tools/framework-cpu torch
 	@tools/framework-cpu tensorflow
 	@rm -rf build/coverage && mkdir -p build/coverage
-	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" \
-		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile
+	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/data" OPENBLAS_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder
 	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine --quiet
 	@COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
 

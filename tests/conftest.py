@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,24 @@ from accelkit import versions
 from accelkit.machine import Machine
 
 os.environ.setdefault("ACCELKIT_BUDGET", "smoke")  # tests hold what runs; tests/bench has repeats of its own
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the lessons, which take longest, come first."""
+    items.sort(key=lambda item: item.path.name != "test_lessons.py")
+
+
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist there is one worker
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadfile a worker gets, of the lessons' file, the tests of one lesson, which share its execution."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByLesson(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            lesson = re.search(r"/test_lessons\.py::.*\b(\d\d_\w+)", nodeid)
+            return lesson[1] if lesson else super()._split_scope(nodeid)
+
+    return ByLesson(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture

@@ -337,6 +337,21 @@ print(json.dumps({
 """
 
 
+def state(folder: Path, parameters: dict[str, str]) -> dict[str, object]:
+    """What holds in a process that loaded a model with these parameters."""
+    (folder / "model.pt").write_bytes(nets.script(nets.Linear()))
+    command = [sys.executable, "-c", STATE, str(folder / "model.pt"), json.dumps(parameters)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def untold(tmp_path_factory) -> dict[str, object]:
+    """What holds without any parameter."""
+    return state(tmp_path_factory.mktemp("untold"), {})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "fact", "wanted"),
     [
@@ -349,17 +364,10 @@ print(json.dumps({
         ("ENABLE_JIT_PROFILING", "false", "profiling", False),
     ],
 )
-def test_a_key_changes_what_it_says_and_nothing_does_without_it(tmp_path, key, value, fact, wanted):
-    (tmp_path / "model.pt").write_bytes(nets.script(nets.Linear()))
-
-    def state(parameters: dict[str, str]) -> dict[str, object]:
-        command = [sys.executable, "-c", STATE, str(tmp_path / "model.pt"), json.dumps(parameters)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    assert state({key: value})[fact] == wanted != state({})[fact]
-    assert not state({key: value})["gradient"]
+def test_a_key_changes_what_it_says_and_nothing_does_without_it(tmp_path, untold, key, value, fact, wanted):
+    told = state(tmp_path, {key: value})
+    assert told[fact] == wanted != untold[fact]
+    assert not told["gradient"]
 
 
 def test_a_call_specification_gives_every_tensor_its_names():

@@ -20,6 +20,7 @@ import saved_models as made  # noqa: E402
 SAVED, GRAPH = 'platform: "tensorflow_savedmodel"\n', 'platform: "tensorflow_graphdef"\n'
 CPU = "instance_group [ { kind: KIND_CPU count: 1 } ]\n"
 DIMS = "[ 4 ]"
+NO_KERAS = {"TF_USE_LEGACY_KERAS": "1"}  # the backend needs none, and every instance would import it with TensorFlow
 
 
 def config(platform: str = SAVED, batch: int = 8, io: bool = True, more: str = "", group: str = CPU) -> str:
@@ -213,7 +214,7 @@ def loaded(tmp_path_factory):
         make(version)
         if text is not None:
             (repository / name / "config.pbtxt").write_text(text)
-    with Server(repository, models=[], profile=reports, verbose=1) as server:
+    with Server(repository, models=[], profile=reports, verbose=1, env=NO_KERAS) as server:
         said = small.load_all(server, CASES)
         yield server, reports, said
 
@@ -292,7 +293,7 @@ def test_gathered_requests_run_as_one_batch(tmp_path):
     (tmp_path / "gather/config.pbtxt").write_text(
         config(more="dynamic_batching { max_queue_delay_microseconds: 300000 preferred_batch_size: [ 8 ] }")
     )
-    with Server(tmp_path) as server, ThreadPoolExecutor(4) as pool:
+    with Server(tmp_path, env=NO_KERAS) as server, ThreadPoolExecutor(4) as pool:
         sent = [rows(2) + 100 * number for number in range(4)]
         got = list(pool.map(lambda x: server.infer("gather", {"x": x})["y"], sent))
         assert all(np.array_equal(after, 2 * before) for before, after in zip(sent, got, strict=True))

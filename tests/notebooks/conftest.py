@@ -1,8 +1,10 @@
-"""One execution of every lesson and every solution, shared by all tests of this folder."""
+"""One execution of every lesson and of its solution, shared by all tests of that lesson."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,27 @@ from accelkit.lessons import execution, form
 
 
 @dataclass(frozen=True)
-class Tour:
-    """Where the executed lessons lie, their summary, and what went wrong in each solution."""
+class Ran:
+    """Where an executed lesson and its solution lie, the lesson's summary, and what went wrong in the solution."""
 
     out: Path
     summary: dict[str, Any]
-    solutions: dict[str, str | None]
+    failure: str | None
 
 
 @pytest.fixture(scope="session")
-def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
-    """Execute every lesson, then every solution, once."""
-    out = tmp_path_factory.mktemp("tour")
-    summary = lessons.run(out=out, progress=False)
-    failures: dict[str, str | None] = {}
-    for name in lessons.names():
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ran]:
+    """Execute a lesson, then its solution, once."""
+
+    @cache
+    def execute(name: str) -> Ran:
+        out = tmp_path_factory.mktemp(name)
+        summary = lessons.run([name], out=out, progress=False)
         source = form.solution(form.lesson(name))
         try:
             execution.execute(source, out / source.name, out / "solutions")
-            failures[name] = None
         except LessonError as error:
-            failures[name] = str(error)
-    return Tour(out, summary, failures)
+            return Ran(out, summary, str(error))
+        return Ran(out, summary, None)
+
+    return execute

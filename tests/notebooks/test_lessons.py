@@ -16,12 +16,6 @@ from accelkit.lessons import execution, form
 from accelkit.measure import result
 
 NAMES = lessons.names()
-pytestmark = pytest.mark.timeout(1800)  # the first test runs them all
-
-
-def row(tour: Any, name: str) -> dict[str, Any]:
-    """Return a lesson's row of the summary."""
-    return next(row for row in tour.summary["lessons"] if row["name"] == name)
 
 
 def test_every_lesson_has_a_number_of_its_own_and_the_first_are_there():
@@ -30,45 +24,48 @@ def test_every_lesson_has_a_number_of_its_own_and_the_first_are_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_lesson_runs(tour, name):
-    assert row(tour, name)["error"] is None
-    assert row(tour, name)["outcome"] == "ok"
+def test_a_lesson_runs(ran, name):
+    (row,) = ran(name).summary["lessons"]
+    assert row["error"] is None
+    assert row["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("name", ["00_start_here", "01_triton_baseline", "02_onnxruntime_tuning"])
-def test_the_first_lessons_run_live_on_any_machine(tour, name):
-    assert row(tour, name)["mode"] == "live"
+def test_the_first_lessons_run_live_on_any_machine(ran, name):
+    assert ran(name).summary["lessons"][0]["mode"] == "live"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_lesson_holds(tour, name):
-    assert lessons.check(name, tour.out / f"{name}.ipynb") == []
+def test_a_lesson_holds(ran, name):
+    assert lessons.check(name, ran(name).out / f"{name}.ipynb") == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_solution_solves_its_exercises(tour, name):
-    assert tour.solutions[name] is None
-    outputs = json.dumps(form.read(tour.out / f"{name}_solution.ipynb"))
+def test_a_solution_solves_its_exercises(ran, name):
+    assert ran(name).failure is None
+    outputs = json.dumps(form.read(ran(name).out / f"{name}_solution.ipynb"))
     for tag in [tag for cell in form.code(form.read(form.lesson(name))) for tag in form.tags(cell)]:
         if tag.startswith("exercise-"):
             assert f"Exercise {tag[9:]}: solved" in outputs
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_exercises_are_unsolved_in_the_lesson_itself(tour, name):
-    assert ": solved" not in json.dumps(form.read(tour.out / f"{name}.ipynb")).replace("'solved'", "")
-
-
-def test_the_summary_is_what_the_design_says(tour):
-    stored = json.loads((tour.out / "summary.json").read_text())
-    assert set(stored) == {"date", "machine", "lessons"} and stored == tour.summary
-    for row in stored["lessons"]:
-        assert set(row) == {"name", "mode", "outcome", "seconds", "error"} and row["seconds"] > 1
+def test_exercises_are_unsolved_in_the_lesson_itself(ran, name):
+    assert ": solved" not in json.dumps(form.read(ran(name).out / f"{name}.ipynb")).replace("'solved'", "")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_speeds_of_a_lesson_can_be_computed_again_from_its_raw_exports(tour, name):
-    folder = tour.out / "results"
+def test_the_summary_is_what_the_design_says(ran, name):
+    stored = json.loads((ran(name).out / "summary.json").read_text())
+    assert set(stored) == {"date", "machine", "lessons"} and stored == ran(name).summary
+    (row,) = stored["lessons"]
+    assert set(row) == {"name", "mode", "outcome", "seconds", "error"}
+    assert row["name"] == name and row["seconds"] > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_speeds_of_a_lesson_can_be_computed_again_from_its_raw_exports(ran, name):
+    folder = ran(name).out / "results"
     measured = [row for row in result.read(folder / f"{name}.json") if row.status == "measured" and not row.recorded]
     assert measured
     for found in measured:
@@ -127,8 +124,8 @@ IN_THE_EXECUTION = {
 
 @pytest.mark.parametrize("breakage", IN_THE_EXECUTION, ids=lambda breakage: breakage.__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_execution_of_a_lesson_is_noticed(tour, tmp_path, name, breakage: Callable[[Book], None]):
-    book = form.read(tour.out / f"{name}.ipynb")
+def test_a_broken_execution_of_a_lesson_is_noticed(ran, tmp_path, name, breakage: Callable[[Book], None]):
+    book = form.read(ran(name).out / f"{name}.ipynb")
     breakage(book)
     (tmp_path / "broken.ipynb").write_text(json.dumps(book))
     problems = lessons.check(name, tmp_path / "broken.ipynb")
@@ -190,20 +187,20 @@ def copy(tmp_path) -> Path:
 
 @pytest.mark.parametrize("breakage", IN_THE_LESSON, ids=lambda breakage: breakage.__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_copy_of_a_lesson_is_noticed(tour, copy, name, breakage: Callable[[Book], None]):
+def test_a_broken_copy_of_a_lesson_is_noticed(ran, copy, name, breakage: Callable[[Book], None]):
     path = copy / f"{name}.ipynb"
     book = form.read(path)
     breakage(book)
     path.write_text(form.canonical(book))
-    problems = lessons.check(name, tour.out / f"{name}.ipynb", copy)
+    problems = lessons.check(name, ran(name).out / f"{name}.ipynb", copy)
     assert any(IN_THE_LESSON[breakage] in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_or_unsolved_solution_is_noticed(tour, copy, name):
+def test_a_missing_or_unsolved_solution_is_noticed(ran, copy, name):
     answers = copy / "solutions" / f"{name}_solution.ipynb"
     shutil.copy(copy / f"{name}.ipynb", answers)
-    executed = tour.out / f"{name}.ipynb"
+    executed = ran(name).out / f"{name}.ipynb"
     assert any("has no answer to exercise-1" in problem for problem in lessons.check(name, executed, copy))
     answers.unlink()
     assert any("is missing" in problem for problem in lessons.check(name, executed, copy))
