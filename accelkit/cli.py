@@ -350,12 +350,15 @@ def export(
 
 @cli.command()
 @click.argument("names", nargs=-1)
-@click.option("--run", "execute", is_flag=True, help="Execute the lessons NAMES (all if none is named) and check them.")
-@click.option("--record", is_flag=True, help="Execute the lessons NAMES and write them back with their outputs.")
+@click.option("--run", "execute", is_flag=True, help="Execute the lessons and check them.")
+@click.option("--record", is_flag=True, help="Execute the lessons and write them back with their outputs.")
 @folder_option("--out", BUILD / "tour", "Folder for the executed lessons.")
 @json_option
 def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_json: bool) -> None:
-    """List the lessons, execute them, or record them anew."""
+    """List the lessons NAMES (all if none is named), execute them, or record them anew.
+
+    A lesson is named by its name or its number.
+    """
     from accelkit import lessons as module
 
     module.command(list(names), execute=execute, record=record, out=out, as_json=as_json, echo=click.echo)

@@ -126,6 +126,14 @@ def test_paths_none_of_which_is_here_are_refused_before_anything_is_measured(com
     assert not list(tmp_path.iterdir())
 
 
+def test_lessons_that_are_named_are_listed_and_an_unknown_one_is_refused(tmp_path: Path):
+    (row,) = json.loads(accelkit("lessons", "03", "--json").stdout)
+    assert row["name"] == "03_onnxruntime_cuda"
+    for options in ([], ["--run"], ["--record"]):
+        refused(accelkit("lessons", "03", "99", *options, "--out", tmp_path / "out"), "no lesson '99'", "03_onnxruntime_cuda")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_variant_is_refused(tmp_path: Path):
     refused(accelkit("build", "onnxruntime-cpu", "--variant", "huge", "--repository", tmp_path), "huge", "small")
 
