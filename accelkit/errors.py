@@ -13,6 +13,9 @@ AccelkitError
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 
 class AccelkitError(Exception):
     """Base of every error that is the user's to fix; the command line prints it and exits with 2."""
@@ -60,3 +63,10 @@ class MeasureError(AccelkitError):
 
 class LessonError(AccelkitError):
     """A lesson failed, or is not in the form that lessons have."""
+
+
+def need_file(path: Path, wanted: str) -> None:
+    """Raise ModelError in words where a path is no file that can be read; `wanted` says what to name instead."""
+    found = "is a directory" if path.is_dir() else "may not be read" if path.exists() else "is not there"
+    if path.is_dir() or not os.access(path, os.R_OK):
+        raise ModelError(f"{path}: {found}: name {wanted}")

@@ -138,6 +138,12 @@ def test_an_unknown_variant_is_refused(tmp_path: Path):
     refused(accelkit("build", "onnxruntime-cpu", "--variant", "huge", "--repository", tmp_path), "huge", "small")
 
 
+def test_a_spec_that_ends_in_its_colon_is_refused(tmp_path: Path):
+    wanted = "name one behind the colon of onnxruntime-cpu:"
+    refused(accelkit("build", "onnxruntime-cpu:", "--repository", tmp_path), wanted, "fp32")
+    assert not list(tmp_path.iterdir())
+
+
 def test_build_writes_model_and_config(tmp_path: Path):
     done = accelkit("build", "onnxruntime-cpu", "--repository", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
