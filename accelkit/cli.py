@@ -22,9 +22,23 @@ BUILD = Path("build")
 SHOWN = 8  # files of a model that are named
 
 
-def folder_option(name: str, default: Path, text: str) -> Callable:
-    """Return an option that takes a path."""
-    return click.option(name, type=click.Path(path_type=Path), default=default, show_default=True, help=text)
+class Folder(click.Path):
+    """The path of a folder, be it there or not; one of a file, or below a file, is refused before anything is done."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return it as a path."""
+        path = Path(value)
+        if file := next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None):
+            self.fail(f"{file} is a file: name a folder", param, ctx)
+        return path
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def folder_option(name: str, default: Path, text: str, kind: click.Path | None = None) -> Callable:
+    """Return an option that takes the path of a folder, or of another kind."""
+    return click.option(name, type=kind or Folder(), default=default, show_default=True, help=text)
 
 
 def bundle(*options: Callable) -> Callable:
@@ -324,7 +338,7 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--onnx", "file", type=click.Path(path_type=Path), help="An ONNX file of your own as the model.")
 @own_options
-@folder_option("--results", BUILD / "compare" / "results.json", "Results that the path `best` is taken from.")
+@folder_option("--results", BUILD / "compare" / "results.json", "Results that the path `best` is taken from.", FILE)
 def export(
     path_name: str,
     folder: Path,
@@ -405,9 +419,9 @@ def tour(out: Path) -> None:
 
 
 @cli.command()
-@folder_option("--results", BUILD / "compare" / "results.json", "Results to show.")
-@folder_option("--summary", BUILD / "tour" / "summary.json", "Summary of the lessons, if there is one.")
-@folder_option("--out", BUILD / "report" / "index.html", "HTML file to write.")
+@folder_option("--results", BUILD / "compare" / "results.json", "Results to show.", FILE)
+@folder_option("--summary", BUILD / "tour" / "summary.json", "Summary of the lessons, if there is one.", FILE)
+@folder_option("--out", BUILD / "report" / "index.html", "HTML file to write.", FILE)
 def report(results: Path, summary: Path, out: Path) -> None:
     """Write the HTML report of the last comparison and print its table."""
     from accelkit import report as module

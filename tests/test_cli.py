@@ -171,6 +171,30 @@ def test_a_second_run_keeps_the_first_and_says_where(monkeypatch, capsys, tmp_pa
     assert (earlier[0] / "results.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["compare", "none.onnx"], "none.onnx: is not there: name an ONNX file"),
+        (["compare", "folder"], "folder: is a directory: name an ONNX file"),
+        (["compare", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["compare", "--out", "file/below"], "'--out': file is a file: name a folder"),
+        (["bench", "onnxruntime-cpu", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["build", "onnxruntime-cpu", "--repository", "file"], "'--repository': file is a file: name a folder"),
+        (["lessons", "03", "--run", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["tour", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["report", "--results", "folder"], "'--results': File 'folder' is a directory"),
+        (["report", "--results", "file"], "file: holds no results: name the results.json of a run of `accelkit compare`"),
+        (["report", "--out", "folder"], "'--out': File 'folder' is a directory"),
+        (["export", "best", "new", "--results", "file"], "file: holds no results: name the results.json"),
+    ],
+)
+def test_a_path_of_the_wrong_kind_is_refused_before_anything_is_built(arguments: list[str], word: str, tmp_path: Path):
+    (tmp_path / "file").write_text("no JSON")
+    (tmp_path / "folder").mkdir()
+    refused(accelkit(*arguments, cwd=tmp_path), word)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
 def test_report_without_results_says_what_to_run(tmp_path: Path):
     refused(accelkit("report", cwd=tmp_path), "accelkit compare")
 
