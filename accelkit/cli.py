@@ -159,7 +159,7 @@ def models_import(checkpoint: Path, name: str | None) -> None:
 )
 @variant_option
 @click.option("--url", help="gRPC address of a running server instead of a server of our own.")
-@click.option("--http-port", type=int, help="That server's HTTP port  [default: the one below its gRPC port].")
+@click.option("--http-port", type=PORT, help="That server's HTTP port  [default: the one below its gRPC port].")
 @json_option
 def recognize(images: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Read the word in each picture IMAGES through a real Triton server."""
