@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accelkit.errors import AccelkitError, ConfigError
+from accelkit.program import PREFIX
 
 if TYPE_CHECKING:
     from accelkit.models import Model
@@ -446,18 +447,18 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"accelkit: error: {error.format_message()} (see --help)", err=True)
+        click.echo(f"{PREFIX}{error.format_message()} (see --help)", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("accelkit: interrupted", err=True)
         sys.exit(130)
     except AccelkitError as error:
-        click.echo(f"accelkit: error: {error}", err=True)
+        click.echo(f"{PREFIX}{error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"accelkit: error: {where}{error.strerror or error}", err=True)
+        click.echo(f"{PREFIX}{where}{error.strerror or error}", err=True)
         sys.exit(2)

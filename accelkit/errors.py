@@ -1,7 +1,7 @@
 """Errors that a user can act on: one line that says what went wrong, where, and what to do.
 
 AccelkitError
-├── MissingPackage    an optional package is needed; the message names the extra to install
+├── MissingPackage    an optional package is needed; the message says how to install it
 ├── ToolchainError    tritonserver, perf_analyzer or libpython cannot be had or is damaged
 ├── ModelError        a model, a checkpoint, an image or a data file is unusable
 ├── ConfigError       a config.pbtxt, a repository or an option is wrong
@@ -27,9 +27,8 @@ class MissingPackage(AccelkitError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(
-            f"{purpose} needs the package {package}, which is not installed: pip install 'accelkit[{extra}]'"
-        )
+        how = "make setup HARDWARE=gpu" if extra == "gpu" else f"pip install 'accelkit[{extra}]'"
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: {how}")
         self.package = package
 
 

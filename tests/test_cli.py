@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from accelkit.errors import MissingPackage
+
 ROOT = Path(__file__).parents[1]
 COMMANDS = "bench build compare doctor lessons lint models paths recognize report serve tour".split()
 
@@ -136,6 +138,18 @@ def test_lessons_that_are_named_are_listed_and_an_unknown_one_is_refused(tmp_pat
 
 def test_an_unknown_variant_is_refused(tmp_path: Path):
     refused(accelkit("build", "onnxruntime-cpu", "--variant", "huge", "--repository", tmp_path), "huge", "small")
+
+
+def test_every_program_of_the_kit_begins_an_error_alike(tmp_path: Path):
+    for program in (["accelkit.engine", "show"], ["accelkit.savedmodel", "show"], ["accelkit.lessons", "run"], ["accelkit", "serve"]):
+        done = subprocess.run([sys.executable, "-m", *program, "none"], capture_output=True, text=True, check=False)
+        refused(done, "none")
+        assert done.stderr.startswith("accelkit: error: ")
+
+
+def test_a_package_that_lacks_names_what_installs_it():
+    assert str(MissingPackage("tensorrt", "gpu", "a plan")).endswith("not installed: make setup HARDWARE=gpu")
+    assert str(MissingPackage("treelite", "trees", "a forest")).endswith("not installed: pip install 'accelkit[trees]'")
 
 
 def test_a_spec_that_ends_in_its_colon_is_refused(tmp_path: Path):
