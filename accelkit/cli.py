@@ -387,25 +387,36 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
     type=click.Choice(["legacy", "bridge", "current"]),
     help="Era of the server  [default: those that a file names].",
 )
+@click.option(
+    "--verbose", is_flag=True, help="Name every config whose model is not built, as for a file among TARGETS."
+)
 @json_option
-def lint(targets: tuple[Path, ...], repository: Path, era: str | None, as_json: bool) -> None:
+def lint(targets: tuple[Path, ...], repository: Path, era: str | None, verbose: bool, as_json: bool) -> None:
     """Say what in config.pbtxt files will not load, or loads without the effect that you expect.
 
     TARGETS are config files, models' directories or repositories; without one it is the whole model repository. Exit
     code 0 means nothing or only warnings, 1 that errors were found, 2 that there is nothing to lint.
     """
     from accelkit import lint as module
+    from accelkit import paths
 
     eras = (era,) if era else None
     files = module.configs(targets or [repository])
     found = [finding for file in files for finding in module.file(file, eras)]
     if as_json:
         show([finding.as_dict() for finding in found])
+    whole = verbose or any(target.is_file() for target in targets)
+    unbuilt = [] if whole else [finding for finding in found if finding.rule == module.NOT_BUILT]
     for finding in [] if as_json else found:
-        click.echo(finding.line(eras or module.ERAS))
+        if finding not in unbuilt:
+            click.echo(finding.line(eras or module.ERAS))
     if not as_json:
         counts = [sum(finding.severity == kind for finding in found) for kind in ("error", "warning", "info")]
         click.echo("configs: {}, errors: {}, warnings: {}, remarks: {}".format(len(files), *counts), err=True)
+    if unbuilt and not as_json:
+        one = max(unbuilt, key=lambda finding: paths.BASELINE in finding.fix)
+        said = f"{len(unbuilt)} of the remarks are models not built yet, such as {one.place} ({one.fix})"
+        click.echo(f"{said}; --verbose names all", err=True)
     if any(finding.severity == "error" for finding in found):
         sys.exit(1)
 

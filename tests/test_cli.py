@@ -132,7 +132,11 @@ def test_lessons_that_are_named_are_listed_and_an_unknown_one_is_refused(tmp_pat
     (row,) = json.loads(accelkit("lessons", "03", "--json").stdout)
     assert row["name"] == "03_onnxruntime_cuda"
     for options in ([], ["--run"], ["--record"]):
-        refused(accelkit("lessons", "03", "99", *options, "--out", tmp_path / "out"), "no lesson '99'", "03_onnxruntime_cuda")
+        refused(
+            accelkit("lessons", "03", "99", *options, "--out", tmp_path / "out"),
+            "no lesson '99'",
+            "03_onnxruntime_cuda",
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -141,7 +145,12 @@ def test_an_unknown_variant_is_refused(tmp_path: Path):
 
 
 def test_every_program_of_the_kit_begins_an_error_alike(tmp_path: Path):
-    for program in (["accelkit.engine", "show"], ["accelkit.savedmodel", "show"], ["accelkit.lessons", "run"], ["accelkit", "serve"]):
+    for program in (
+        ["accelkit.engine", "show"],
+        ["accelkit.savedmodel", "show"],
+        ["accelkit.lessons", "run"],
+        ["accelkit", "serve"],
+    ):
         done = subprocess.run([sys.executable, "-m", *program, "none"], capture_output=True, text=True, check=False)
         refused(done, "none")
         assert done.stderr.startswith("accelkit: error: ")
@@ -197,7 +206,10 @@ def test_a_second_run_keeps_the_first_and_says_where(monkeypatch, capsys, tmp_pa
         (["lessons", "03", "--run", "--out", "file"], "'--out': file is a file: name a folder"),
         (["tour", "--out", "file"], "'--out': file is a file: name a folder"),
         (["report", "--results", "folder"], "'--results': File 'folder' is a directory"),
-        (["report", "--results", "file"], "file: holds no results: name the results.json of a run of `accelkit compare`"),
+        (
+            ["report", "--results", "file"],
+            "file: holds no results: name the results.json of a run of `accelkit compare`",
+        ),
         (["report", "--out", "folder"], "'--out': File 'folder' is a directory"),
         (["export", "best", "new", "--results", "file"], "file: holds no results: name the results.json"),
     ],

@@ -63,7 +63,9 @@ def test_only_old_versions_are_told_that_the_batch_is_explicit(trt, network, tmp
         capsys, "build", network, tmp_path / "s", "--strongly-typed", "--precision", "fp16", *PROFILES
     )
     if trt.__version__.startswith("8."):
-        assert code == 2 and errors == ["accelkit: error: TensorRT 8.6.0 knows no strongly typed networks: leave the option out"]
+        assert code == 2 and errors == [
+            "accelkit: error: TensorRT 8.6.0 knows no strongly typed networks: leave the option out"
+        ]
     else:
         assert code == 0 and "FP16" not in built(tmp_path / "s")["flags"]
 
@@ -116,7 +118,9 @@ def test_limits_and_compatibility(trt, network, tmp_path, capsys):
     same = run(capsys, "build", network, tmp_path / "p", "--hardware", "same_compute_capability", *PROFILES)
     assert same[0] == (2 if trt.__version__.startswith("8.") else 0)
     code, _, errors = run(capsys, "build", network, tmp_path / "p", "--hardware", "any", *PROFILES)
-    assert code == 2 and errors == [f"accelkit: error: TensorRT {trt.__version__} knows no hardware compatibility 'any'"]
+    assert code == 2 and errors == [
+        f"accelkit: error: TensorRT {trt.__version__} knows no hardware compatibility 'any'"
+    ]
 
 
 def test_kernels_of_stand_in_libraries_are_not_taken(trt, network, tmp_path, capsys, monkeypatch):

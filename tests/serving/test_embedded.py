@@ -231,7 +231,9 @@ def test_a_port_that_is_taken_is_named(repository, service, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("ports", [{"http_port": 8765, "grpc_port": 8765}, {"metrics_port": 8765, "options": ["--http-port=8765"]}])
+@pytest.mark.parametrize(
+    "ports", [{"http_port": 8765, "grpc_port": 8765}, {"metrics_port": 8765, "options": ["--http-port=8765"]}]
+)
 def test_a_port_that_is_given_twice_is_named(repository, ports):
     with pytest.raises(ConfigError, match="^port 8765 is given twice: HTTP, gRPC and metrics need a port each$"):
         Server(repository, models=[], **ports).start()
