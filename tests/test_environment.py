@@ -18,7 +18,7 @@ KINDS = (".py", ".in", ".yaml", ".md", ".ipynb", ".toml", ".sh", "")
 def test_every_variable_that_a_source_names_is_known():
     files = [file for place in PLACES for file in (ROOT / place).rglob("*") if file.is_file() and file.suffix in KINDS]
     text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
-    named = {name for name in re.findall(r"\bACCELKIT_[A-Z0-9_]*[A-Z0-9]\b", text)} - {
+    named = set(re.findall(r"\bACCELKIT_[A-Z0-9_]*[A-Z0-9]\b", text)) - {
         "ACCELKIT_PYTHON",
         "ACCELKIT_LIBS",
     }
