@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accelkit.errors import AccelkitError, ConfigError
+from accelkit.program import PREFIX
 
 if TYPE_CHECKING:
     from accelkit.models import Model
@@ -22,9 +23,23 @@ BUILD = Path("build")
 SHOWN = 8  # files of a model that are named
 
 
-def folder_option(name: str, default: Path, text: str) -> Callable:
-    """Return an option that takes a path."""
-    return click.option(name, type=click.Path(path_type=Path), default=default, show_default=True, help=text)
+class Folder(click.Path):
+    """The path of a folder, be it there or not; one of a file, or below a file, is refused before anything is done."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return it as a path."""
+        path = Path(value)
+        if file := next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None):
+            self.fail(f"{file} is a file: name a folder", param, ctx)
+        return path
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def folder_option(name: str, default: Path, text: str, kind: click.Path | None = None) -> Callable:
+    """Return an option that takes the path of a folder, or of another kind."""
+    return click.option(name, type=kind or Folder(), default=default, show_default=True, help=text)
 
 
 def bundle(*options: Callable) -> Callable:
@@ -145,7 +160,7 @@ def models_import(checkpoint: Path, name: str | None) -> None:
 )
 @variant_option
 @click.option("--url", help="gRPC address of a running server instead of a server of our own.")
-@click.option("--http-port", type=int, help="That server's HTTP port  [default: the one below its gRPC port].")
+@click.option("--http-port", type=PORT, help="That server's HTTP port  [default: the one below its gRPC port].")
 @json_option
 def recognize(images: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Read the word in each picture IMAGES through a real Triton server."""
@@ -324,7 +339,7 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--onnx", "file", type=click.Path(path_type=Path), help="An ONNX file of your own as the model.")
 @own_options
-@folder_option("--results", BUILD / "compare" / "results.json", "Results that the path `best` is taken from.")
+@folder_option("--results", BUILD / "compare" / "results.json", "Results that the path `best` is taken from.", FILE)
 def export(
     path_name: str,
     folder: Path,
@@ -350,12 +365,15 @@ def export(
 
 @cli.command()
 @click.argument("names", nargs=-1)
-@click.option("--run", "execute", is_flag=True, help="Execute the lessons NAMES (all if none is named) and check them.")
-@click.option("--record", is_flag=True, help="Execute the lessons NAMES and write them back with their outputs.")
+@click.option("--run", "execute", is_flag=True, help="Execute the lessons and check them.")
+@click.option("--record", is_flag=True, help="Execute the lessons and write them back with their outputs.")
 @folder_option("--out", BUILD / "tour", "Folder for the executed lessons.")
 @json_option
 def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_json: bool) -> None:
-    """List the lessons, execute them, or record them anew."""
+    """List the lessons NAMES (all if none is named), execute them, or record them anew.
+
+    A lesson is named by its name or its number.
+    """
     from accelkit import lessons as module
 
     module.command(list(names), execute=execute, record=record, out=out, as_json=as_json, echo=click.echo)
@@ -369,25 +387,36 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
     type=click.Choice(["legacy", "bridge", "current"]),
     help="Era of the server  [default: those that a file names].",
 )
+@click.option(
+    "--verbose", is_flag=True, help="Name every config whose model is not built, as for a file among TARGETS."
+)
 @json_option
-def lint(targets: tuple[Path, ...], repository: Path, era: str | None, as_json: bool) -> None:
+def lint(targets: tuple[Path, ...], repository: Path, era: str | None, verbose: bool, as_json: bool) -> None:
     """Say what in config.pbtxt files will not load, or loads without the effect that you expect.
 
     TARGETS are config files, models' directories or repositories; without one it is the whole model repository. Exit
     code 0 means nothing or only warnings, 1 that errors were found, 2 that there is nothing to lint.
     """
     from accelkit import lint as module
+    from accelkit import paths
 
     eras = (era,) if era else None
     files = module.configs(targets or [repository])
     found = [finding for file in files for finding in module.file(file, eras)]
     if as_json:
         show([finding.as_dict() for finding in found])
+    whole = verbose or any(target.is_file() for target in targets)
+    unbuilt = [] if whole else [finding for finding in found if finding.rule == module.NOT_BUILT]
     for finding in [] if as_json else found:
-        click.echo(finding.line(eras or module.ERAS))
+        if finding not in unbuilt:
+            click.echo(finding.line(eras or module.ERAS))
     if not as_json:
         counts = [sum(finding.severity == kind for finding in found) for kind in ("error", "warning", "info")]
         click.echo("configs: {}, errors: {}, warnings: {}, remarks: {}".format(len(files), *counts), err=True)
+    if unbuilt and not as_json:
+        one = max(unbuilt, key=lambda finding: paths.BASELINE in finding.fix)
+        said = f"{len(unbuilt)} of the remarks are models not built yet, such as {one.place} ({one.fix})"
+        click.echo(f"{said}; --verbose names all", err=True)
     if any(finding.severity == "error" for finding in found):
         sys.exit(1)
 
@@ -402,9 +431,9 @@ def tour(out: Path) -> None:
 
 
 @cli.command()
-@folder_option("--results", BUILD / "compare" / "results.json", "Results to show.")
-@folder_option("--summary", BUILD / "tour" / "summary.json", "Summary of the lessons, if there is one.")
-@folder_option("--out", BUILD / "report" / "index.html", "HTML file to write.")
+@folder_option("--results", BUILD / "compare" / "results.json", "Results to show.", FILE)
+@folder_option("--summary", BUILD / "tour" / "summary.json", "Summary of the lessons, if there is one.", FILE)
+@folder_option("--out", BUILD / "report" / "index.html", "HTML file to write.", FILE)
 def report(results: Path, summary: Path, out: Path) -> None:
     """Write the HTML report of the last comparison and print its table."""
     from accelkit import report as module
@@ -429,18 +458,18 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"accelkit: error: {error.format_message()} (see --help)", err=True)
+        click.echo(f"{PREFIX}{error.format_message()} (see --help)", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("accelkit: interrupted", err=True)
         sys.exit(130)
     except AccelkitError as error:
-        click.echo(f"accelkit: error: {error}", err=True)
+        click.echo(f"{PREFIX}{error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"accelkit: error: {where}{error.strerror or error}", err=True)
+        click.echo(f"{PREFIX}{where}{error.strerror or error}", err=True)
         sys.exit(2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from accelkit import interpreters, paths, toolchain, versions
+from accelkit import environment, interpreters, paths, toolchain, versions
 from accelkit.errors import ConfigError, ToolchainError
 from accelkit.machine import Machine, int8
 
@@ -45,6 +45,7 @@ def checks(machine: Machine, root: Path = Path("/")) -> list[Check]:
         _gpu(machine, root),
         _packages(machine),
         *_interpreters(),
+        *_environment(),
         _docker(machine),
         _disk(toolchain.cache_dir()),
         _loopback(),
@@ -156,6 +157,14 @@ def _interpreters() -> list[Check]:
             )
         )
     return found
+
+
+def _environment() -> list[Check]:
+    """Return one check for each variable that looks like the kit's and has no effect."""
+    return [
+        Check("environment", "warn", f"{name} has no effect", f"unset it; did you mean {near}?" if near else "unset it")
+        for name, near in environment.unknown().items()
+    ]
 
 
 def _docker(machine: Machine) -> Check:

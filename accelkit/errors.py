@@ -1,7 +1,7 @@
 """Errors that a user can act on: one line that says what went wrong, where, and what to do.
 
 AccelkitError
-├── MissingPackage    an optional package is needed; the message names the extra to install
+├── MissingPackage    an optional package is needed; the message says how to install it
 ├── ToolchainError    tritonserver, perf_analyzer or libpython cannot be had or is damaged
 ├── ModelError        a model, a checkpoint, an image or a data file is unusable
 ├── ConfigError       a config.pbtxt, a repository or an option is wrong
@@ -12,6 +12,9 @@ AccelkitError
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 
 class AccelkitError(Exception):
@@ -24,9 +27,8 @@ class MissingPackage(AccelkitError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(
-            f"{purpose} needs the package {package}, which is not installed: pip install 'accelkit[{extra}]'"
-        )
+        how = "make setup HARDWARE=gpu" if extra == "gpu" else f"pip install 'accelkit[{extra}]'"
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: {how}")
         self.package = package
 
 
@@ -60,3 +62,10 @@ class MeasureError(AccelkitError):
 
 class LessonError(AccelkitError):
     """A lesson failed, or is not in the form that lessons have."""
+
+
+def need_file(path: Path, wanted: str) -> None:
+    """Raise ModelError in words where a path is no file that can be read; `wanted` says what to name instead."""
+    found = "is a directory" if path.is_dir() else "may not be read" if path.exists() else "is not there"
+    if path.is_dir() or not os.access(path, os.R_OK):
+        raise ModelError(f"{path}: {found}: name {wanted}")

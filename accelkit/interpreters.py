@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelkit.errors import ConfigError, ModelError
+from accelkit.program import PREFIX
 
 if TYPE_CHECKING:
     from accelkit.machine import Machine
@@ -162,7 +163,7 @@ def run(backend: str, module: str, arguments: list[str]) -> str:
     if done.returncode:
         said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
         ended = "" if done.returncode == ModelError.exit_code else f"{module} ended with {done.returncode}: "
-        raise ModelError(ended + said.removeprefix("Error: "))
+        raise ModelError(ended + said.removeprefix(PREFIX))
     return done.stdout
 
 

@@ -6,17 +6,33 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from accelkit.errors import AccelkitError, ConfigError
+from accelkit.errors import AccelkitError, ConfigError, ModelError
+
+PREFIX = "accelkit: error: "
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises ConfigError for a wrong use."""
+    """A parser that raises ConfigError for a wrong use, ModelError where the first path of a command, what it reads, is not there."""
+
+    reads = False
 
     def error(self, message: str) -> Any:
         """Raise it, with where the right use stands."""
         raise ConfigError(f"{message}: see {self.prog} --help")
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:
+        """Add it, with the look at what is to be read."""
+        if options.get("type") is Path and not names[0].startswith("-") and not self.reads:
+            self.reads, options["type"] = True, self._there
+        return super().add_argument(*names, **options)
+
+    def _there(self, text: str) -> Path:
+        if not Path(text).exists():
+            raise ModelError(f"{text}: is not there, and `{self.prog}` reads it: correct the path")
+        return Path(text)
 
 
 def run(answer: Callable[[list[str]], dict[str, Any] | str], arguments: list[str]) -> int:
@@ -25,6 +41,6 @@ def run(answer: Callable[[list[str]], dict[str, Any] | str], arguments: list[str
         found = answer(arguments)
         print(found if isinstance(found, str) else json.dumps(found))
     except AccelkitError as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PREFIX}{' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     return 0

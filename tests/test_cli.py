@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from accelkit.errors import MissingPackage
+
 ROOT = Path(__file__).parents[1]
 COMMANDS = "bench build compare doctor lessons lint models paths recognize report serve tour".split()
 
@@ -126,8 +128,43 @@ def test_paths_none_of_which_is_here_are_refused_before_anything_is_measured(com
     assert not list(tmp_path.iterdir())
 
 
+def test_lessons_that_are_named_are_listed_and_an_unknown_one_is_refused(tmp_path: Path):
+    (row,) = json.loads(accelkit("lessons", "03", "--json").stdout)
+    assert row["name"] == "03_onnxruntime_cuda"
+    for options in ([], ["--run"], ["--record"]):
+        refused(
+            accelkit("lessons", "03", "99", *options, "--out", tmp_path / "out"),
+            "no lesson '99'",
+            "03_onnxruntime_cuda",
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_variant_is_refused(tmp_path: Path):
     refused(accelkit("build", "onnxruntime-cpu", "--variant", "huge", "--repository", tmp_path), "huge", "small")
+
+
+def test_every_program_of_the_kit_begins_an_error_alike(tmp_path: Path):
+    for program in (
+        ["accelkit.engine", "show"],
+        ["accelkit.savedmodel", "show"],
+        ["accelkit.lessons", "run"],
+        ["accelkit", "serve"],
+    ):
+        done = subprocess.run([sys.executable, "-m", *program, "none"], capture_output=True, text=True, check=False)
+        refused(done, "none")
+        assert done.stderr.startswith("accelkit: error: ")
+
+
+def test_a_package_that_lacks_names_what_installs_it():
+    assert str(MissingPackage("tensorrt", "gpu", "a plan")).endswith("not installed: make setup HARDWARE=gpu")
+    assert str(MissingPackage("treelite", "trees", "a forest")).endswith("not installed: pip install 'accelkit[trees]'")
+
+
+def test_a_spec_that_ends_in_its_colon_is_refused(tmp_path: Path):
+    wanted = "name one behind the colon of onnxruntime-cpu:"
+    refused(accelkit("build", "onnxruntime-cpu:", "--repository", tmp_path), wanted, "fp32")
+    assert not list(tmp_path.iterdir())
 
 
 def test_build_writes_model_and_config(tmp_path: Path):
@@ -155,6 +192,33 @@ def test_a_second_run_keeps_the_first_and_says_where(monkeypatch, capsys, tmp_pa
         assert len(earlier) == turn - 1 and (first / "results.json").exists()
         assert capsys.readouterr().err.count("are kept in") == turn - 1
     assert (earlier[0] / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["compare", "none.onnx"], "none.onnx: is not there: name an ONNX file"),
+        (["compare", "folder"], "folder: is a directory: name an ONNX file"),
+        (["compare", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["compare", "--out", "file/below"], "'--out': file is a file: name a folder"),
+        (["bench", "onnxruntime-cpu", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["build", "onnxruntime-cpu", "--repository", "file"], "'--repository': file is a file: name a folder"),
+        (["lessons", "03", "--run", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["tour", "--out", "file"], "'--out': file is a file: name a folder"),
+        (["report", "--results", "folder"], "'--results': File 'folder' is a directory"),
+        (
+            ["report", "--results", "file"],
+            "file: holds no results: name the results.json of a run of `accelkit compare`",
+        ),
+        (["report", "--out", "folder"], "'--out': File 'folder' is a directory"),
+        (["export", "best", "new", "--results", "file"], "file: holds no results: name the results.json"),
+    ],
+)
+def test_a_path_of_the_wrong_kind_is_refused_before_anything_is_built(arguments: list[str], word: str, tmp_path: Path):
+    (tmp_path / "file").write_text("no JSON")
+    (tmp_path / "folder").mkdir()
+    refused(accelkit(*arguments, cwd=tmp_path), word)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
 def test_report_without_results_says_what_to_run(tmp_path: Path):

@@ -119,6 +119,15 @@ def test_cache_on_a_full_or_forbidden_disk(made_up, monkeypatch, tmp_path):
     assert check.state == "missing" and "cannot be written" in check.detail and "ACCELKIT_CACHE" in check.fix
 
 
+def test_a_variable_that_nothing_reads_is_named_with_the_nearest(made_up, monkeypatch):
+    monkeypatch.setenv("ACCELKIT_PYTHON_TENSORRT", "")
+    assert "environment" not in {check.name for check in doctor.checks(made_up())}
+    monkeypatch.setenv("ACCELKIT_PYTHON_TENSORTT", "python3.10")
+    check = look(made_up(), "environment")
+    assert (check.state, check.detail) == ("warn", "ACCELKIT_PYTHON_TENSORTT has no effect")
+    assert check.fix == "unset it; did you mean ACCELKIT_PYTHON_TENSORRT?"
+
+
 def test_loopback_that_is_down(made_up, monkeypatch):
     def refuse(*args):
         raise OSError(99, "Cannot assign requested address")

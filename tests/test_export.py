@@ -40,6 +40,13 @@ def test_the_projects_own_test_passes_on_its_server(project, server):
     assert "1 passed" in run(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", url=server.grpc)
 
 
+def test_the_readme_waits_for_a_ready_server_and_says_what_the_address_is(project):
+    text = (project / "README.md").read_text()
+    assert "docker compose up -d --wait " in text and "`TRITON_URL` is the gRPC address" in text
+    checks = yaml.safe_load((project / "compose.yaml").read_text())["services"]["triton"]["healthcheck"]["test"]
+    assert checks[-1].endswith("/v2/health/ready")
+
+
 def test_the_client_reads_samples_and_pictures(project, server, tmp_path):
     from accelkit.models.text_recognition import data
 

@@ -62,10 +62,10 @@ def show(text: str) -> None:
     display({"text/plain": text, "text/html": f'<pre style="{style}">{escape(text)}</pre>'}, raw=True)
 
 
-def listing() -> list[dict[str, Any]]:
-    """Return one row for each lesson: name, title, minutes, needs, era, last verification, whether it is stale."""
+def listing(chosen: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return one row for each lesson, or for those chosen: name, title, minutes, needs, era, last verification, whether it is stale."""
     rows = []
-    for name in names():
+    for name in chosen or names():
         notebook = read(lesson(name))
         about = {key: metadata(notebook).get(key) for key in ("title", "minutes", "needs", "era", "last_verified")}
         rows.append({"name": name, **about, "outdated": outdated(notebook)})
@@ -82,8 +82,9 @@ def command(
     echo: Callable[[str], object] = print,
 ) -> None:
     """List the lessons, or execute and check them, or record them anew; raises LessonError when one does not pass."""
+    chosen = [lesson(name).stem for name in chosen]
     if not (execute or record):
-        rows = listing()
+        rows = listing(chosen)
         lines = [f"{row['name']:<24} {row['minutes']:>3} min  {row['title']}  {row['outdated'] or ''}" for row in rows]
         echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n".join(map(str.rstrip, lines)))
         return

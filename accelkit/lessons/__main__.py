@@ -7,6 +7,7 @@ import sys
 
 from accelkit import lessons
 from accelkit.errors import AccelkitError
+from accelkit.program import PREFIX
 
 
 def main() -> int:
@@ -32,4 +33,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except AccelkitError as failure:
-        sys.exit(f"error: {failure}")
+        print(f"{PREFIX}{failure}", file=sys.stderr)
+        sys.exit(failure.exit_code)

@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelkit import repository
+from accelkit import paths, repository
 from accelkit.backends.key import ERAS
 from accelkit.errors import ConfigError
 from accelkit.lint.rules import RULES
 from accelkit.lint.subject import Subject
+from accelkit.models import MODELS
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 SEVERITIES = ("error", "warning", "info")
+NOT_BUILT = "not-built"
+"""The rule that finds something in nearly every config of a fresh checkout."""
 OTHERS = "configs"
 """The folder of a model's further configurations."""
 
@@ -57,9 +60,10 @@ def check(
                     found.setdefault((rule.name, what), (token, []))[1].append(era)
     by_name = {rule.name: rule for rule in RULES}
     findings = [
-        Finding(_place(where or config.name, text, token), rule.severity, name, what, rule.why, rule.fix, tuple(seen))
+        Finding(_place(where or config.name, text, token), rule.severity, name, what, rule.why, fix, tuple(seen))
         for (name, what), (token, seen) in found.items()
         for rule in [by_name[name]]
+        for fix in [_recipe(rule.fix, directory) if directory and name == NOT_BUILT else rule.fix]
     ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
@@ -106,6 +110,20 @@ def configs(targets: Iterable[Path]) -> list[Path]:
             raise ConfigError(f"{target}: no {repository.FILE} there: name a file, a model's directory or a repository")
     others = {file: sorted(file.parent.glob(f"{OTHERS}/*.pbtxt")) for file in files if file.parent.name != OTHERS}
     return list(dict.fromkeys(each for file in files for each in (file, *others.get(file, ()))))
+
+
+def _recipe(fix: str, directory: Path) -> str:
+    """The advice to build with the path, the precision and the model that a directory of the kit is named after."""
+    below = directory.parent.is_relative_to(Path.cwd())
+    fix += f" --repository {directory.parent.relative_to(Path.cwd()) if below else directory.parent}"
+    for model in MODELS:
+        for name in paths.names():
+            head = f"{model}_{name.replace('-', '_')}"
+            precision = directory.name.removeprefix(f"{head}_")
+            if directory.name == head or precision in paths.get(name).PRECISIONS:
+                spec = name if directory.name == head else f"{name}:{precision}"
+                return fix.replace("PATH", spec if model == MODELS[0] else f"{spec} --model {model}")
+    return fix
 
 
 def _place(where: str, text: str, token: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from accelkit import paths
-from accelkit.errors import MeasureError
+from accelkit.errors import MeasureError, need_file
 from accelkit.measure import bench, compared
 
 SCHEMA = 1
@@ -102,12 +102,13 @@ def write(path: Path, results: Sequence[Result]) -> Path:
 
 
 def read(path: Path) -> list[Result]:
-    """Read the results in a file; MeasureError if it holds none."""
+    """Read the results in a file; MeasureError if it holds none, ModelError if it is no file."""
+    need_file(path, f"the {FILE} of a run of `accelkit compare`")
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         return [Result.from_dict(value) for value in values]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise MeasureError(f"{path}: holds no results: {error}") from None
+    except (ValueError, TypeError, AttributeError):
+        raise MeasureError(f"{path}: holds no results: name the {FILE} of a run of `accelkit compare`") from None
 
 
 @contextmanager

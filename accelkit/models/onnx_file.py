@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from accelkit.errors import MissingPackage, ModelError
+from accelkit.errors import MissingPackage, ModelError, need_file
 from accelkit.models import Samples, Tensor, files
 
 SAMPLES = 256
@@ -44,6 +45,11 @@ class OnnxFile:
         count = len(next(iter(self.arrays.values())))
         real = self.variant != "random" and len(self.inputs) == 1 and self.max_batch and count >= 32
         return ("fp32", "tf32", "fp16", *(("int8",) if real else ()))
+
+    @property
+    def without_int8(self) -> str:
+        """What INT8 of it needs, for a reader who asks for it in vain."""
+        return "INT8 needs --inputs with 32 samples or more, of a model with one input and a free batch"
 
     @cached_property
     def code_hash(self) -> str:
@@ -91,6 +97,7 @@ def load(file: Path, samples: Path | None = None, shapes: Mapping[str, Sequence[
         import onnx
     except ImportError:
         raise MissingPackage("onnx", "cpu", "reading an ONNX file") from None
+    need_file(file, "an ONNX file")
     try:
         graph = onnx.load(file, load_external_data=False).graph
     except Exception as error:
@@ -157,13 +164,20 @@ def _fits(dims: Sequence[int], wanted: Sequence[int]) -> bool:
 def _read(path: Path, inputs: Sequence[Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     if shapes:
         raise ModelError(f"{path}: has the shapes already: leave --shape out")
+    names = [spec.name for spec in inputs]
+    wanted = f"an .npz that numpy.savez wrote, with the arrays {', '.join(names)}"
+    need_file(path, wanted)
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path}: is no .npz: name {wanted}")
     try:
         with np.load(path, allow_pickle=False) as content:
-            arrays = {spec.name: content[spec.name] for spec in inputs}
-    except KeyError as error:
-        raise ModelError(f"{path}: {error.args[0]}") from None
+            has = content.files
+            arrays = {name: content[name] for name in names if name in has}
     except Exception as error:
         raise ModelError(f"{path}: is no .npz of arrays: {_line(error)}") from None
+    if lacking := [name for name in names if name not in arrays]:
+        have = ", ".join(has) or "none"
+        raise ModelError(f"{path}: lacks {', '.join(lacking)}: it has {have}; the model wants {', '.join(names)}")
     for spec in inputs:
         array = arrays[spec.name]
         if array.dtype != spec.dtype or not _fits(array.shape[1:], spec.dims):

@@ -123,11 +123,13 @@ def chosen(spec: str, model: Model) -> list[tuple[Path, str]]:
 
     ConfigError names what there is.
     """
-    name, _, precision = spec.partition(":")
+    name, colon, precision = spec.partition(":")
     path = get(name)
     able = [known for known in path.PRECISIONS if known in model.precisions]
-    if precision and precision not in able:
-        raise ConfigError(f"path {name} has {model.name} in {', '.join(able)}, not in {precision!r}")
+    if colon and precision not in able:
+        more = getattr(model, "without_int8", "") if precision == "int8" and precision in path.PRECISIONS else ""
+        reason = more or f"not in {precision!r}" if precision else f"name one behind the colon of {spec}"
+        raise ConfigError(f"path {name} has {model.name} in {', '.join(able)}: {reason}")
     return [(path, known) for known in able if precision in ("", known)]
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from accelkit import interpreters, toolchain
+from accelkit import environment, interpreters, toolchain
 from accelkit.interpreters import Interpreter
 from accelkit.serving.launch import LOOPBACK, Spec, arguments
 from accelkit.serving.supervised import Job, Ports, Supervised, plain
@@ -29,6 +29,7 @@ _MALLOC = {
 
 def launch(spec: Spec) -> Supervised:
     """Start tritonserver and wait until it answers; ServerError with its own reason when it ends before."""
+    environment.check({**os.environ, **spec.env})
     tools = toolchain.ensure()
 
     def prepare(directory: Path, ports: Ports, identity: str) -> Job:

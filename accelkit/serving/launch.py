@@ -44,6 +44,12 @@ class Spec:
             return self
         if self.url is not None:
             raise ConfigError(f"url belongs to the mode 'remote', not to '{mode}': leave it out or change the mode")
+        found = [re.fullmatch(r"--(http|grpc|metrics)-port=(\d+)", option) for option in self.options]
+        fixed = {match[1]: int(match[2]) for match in found if match}
+        http, grpc, metrics = (fixed.get(name, port) for name, port in zip(SERVICES, self.ports, strict=True))
+        given = [port for port in (http, grpc, metrics) if port]
+        if twice := next((port for port in given if given.count(port) > 1), None):
+            raise ConfigError(f"port {twice} is given twice: HTTP, gRPC and metrics need a port each")
         repository = Path(os.path.abspath(self.repository.expanduser()))
         if not repository.is_dir():
             raise ConfigError(f"model repository {repository} is not a directory: give the one that holds the models")
@@ -56,9 +62,6 @@ class Spec:
         for name in names:
             if not (repository / name).is_dir():
                 raise ConfigError(f"model '{name}' is not in the repository {repository}: its directory is missing")
-        found = [re.fullmatch(r"--(http|grpc|metrics)-port=(\d+)", option) for option in self.options]
-        fixed = {match[1]: int(match[2]) for match in found if match}
-        http, grpc, metrics = (fixed.get(name, port) for name, port in zip(SERVICES, self.ports, strict=True))
         return replace(
             self, repository=repository, models=names, ports=(http, grpc, metrics),
             options=[option for option, match in zip(self.options, found, strict=True) if match is None],

@@ -45,6 +45,7 @@ def launch(spec: Spec) -> Remote:
     remote = Remote(f"{host}:{http}", f"{host}:{grpc}", f"{host}:{metrics}")
     if not Client(remote.http, remote.grpc, 5).ready():
         raise ServerError(
-            f"no ready server at http://{remote.http}, the HTTP side of {remote.grpc}: start it, or give http_port if it differs"
+            f"no ready server at http://{remote.http}, the HTTP side of {remote.grpc}: start it, or give its HTTP port "
+            "(--http-port, in Python http_port) if it is not the one below"
         )
     return remote

@@ -152,4 +152,4 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments):
     run = [sys.executable, "-m", "accelkit.engine", "flags", *arguments]
     done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 2 and not done.stdout
-    assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("accelkit: error: ") and done.stderr.count("\n") == 1, done.stderr

@@ -109,6 +109,25 @@ def test_an_era_is_asked_for_alone(tmp_path):
     assert alone.returncode == 1 and "era" not in alone.stdout.split("which no server of this era has")[1].split(";")[0]
 
 
+def test_models_not_built_are_counted_in_one_line_unless_all_or_one_are_asked_for(tmp_path):
+    add(tmp_path, silent=SILENT)
+    for name in ("trees_fil", "text_recognition_onnxruntime_cpu", "text_recognition_openvino_int8"):
+        (tmp_path / name / "configs").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(CLEAN.replace("clean", name))
+    few, every, one = run(tmp_path), run(tmp_path, "--verbose"), run(tmp_path / "trees_fil" / "config.pbtxt")
+    (line,) = few.stdout.splitlines()
+    assert "silent/config.pbtxt:5: warning" in line
+    counts, unbuilt = few.stderr.splitlines()
+    assert counts == "configs: 4, errors: 0, warnings: 1, remarks: 3"
+    cpu = f"{tmp_path}/text_recognition_onnxruntime_cpu/config.pbtxt:2"
+    fix = f"build the model into it: accelkit build onnxruntime-cpu --repository {tmp_path}"
+    assert unbuilt == f"3 of the remarks are models not built yet, such as {cpu} ({fix}); --verbose names all"
+    assert every.stderr == counts + "\n" and every.stdout.count(" info not-built: ") == 3
+    assert f"accelkit build openvino:int8 --repository {tmp_path}\n" in every.stdout
+    assert f"accelkit build fil --model trees --repository {tmp_path}\n" in one.stdout
+    assert len(json.loads(run(tmp_path, "--json").stdout)) == 4
+
+
 def test_json_holds_every_field(tmp_path):
     rows = json.loads(run(add(tmp_path, silent=SILENT), "--json").stdout)
     assert [sorted(row) for row in rows] == [["eras", "fix", "place", "rule", "severity", "what", "why"]]

@@ -5,7 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from accelkit.errors import ModelError
+from accelkit import paths
+from accelkit.errors import ConfigError, ModelError
 from accelkit.models import batches, onnx_file
 from tests.fixtures import small
 
@@ -62,6 +63,10 @@ def test_one_input_with_real_samples_can_be_quantized(tmp_path):
     np.savez(tmp_path / "many.npz", x=np.ones((32, 3), np.float32))
     assert onnx_file.load(file, tmp_path / "few.npz").precisions == ("fp32", "tf32", "fp16")
     assert onnx_file.load(file, tmp_path / "many.npz").precisions == ("fp32", "tf32", "fp16", "int8")
+    with pytest.raises(ConfigError, match=r"path openvino has mine in fp32: INT8 needs --inputs with 32 samples"):
+        paths.chosen("openvino:int8", onnx_file.load(file))
+    with pytest.raises(ConfigError, match="not in 'int4'$"):
+        paths.chosen("openvino:int4", onnx_file.load(file))
 
 
 def test_a_fixed_batch_is_part_of_the_shape(tmp_path):
@@ -84,7 +89,7 @@ def test_bad_files_are_one_clear_line(tmp_path, two_inputs):
     )  # fmt: skip
     for file, why in (
         (text, "is no ONNX model"),
-        (tmp_path / "gone.onnx", "is no ONNX model"),
+        (tmp_path / "gone.onnx", "is not there"),
         (words, "no tensor of numbers"),
     ):
         with pytest.raises(ModelError, match=why) as caught:
@@ -108,7 +113,7 @@ def test_shapes_that_do_not_fit(two_inputs, shapes, why):
 @pytest.mark.parametrize(
     ("arrays", "why"),
     [
-        ({"x": np.ones((3, 4), np.float32)}, "ids is not a file in the archive"),
+        ({"x": np.ones((3, 4), np.float32)}, "lacks ids: it has x; the model wants x, ids$"),
         ({"x": np.ones((3, 4)), "ids": np.ones((3, 4), np.int64)}, r"x is float64 3x4, the model wants float32 Nx\?"),
         ({"x": np.ones((3, 4), np.float32), "ids": np.ones((3, 5), np.int64)}, "the model wants int64 Nx4"),
         ({"x": np.ones((3, 4), np.float32), "ids": np.ones((2, 4), np.int64)}, "the same number of samples"),
@@ -120,6 +125,29 @@ def test_samples_that_do_not_fit(two_inputs, tmp_path, arrays, why):
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(ModelError, match=why):
         onnx_file.load(two_inputs, tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("text.npz", "is no .npz: name an .npz that numpy.savez wrote, with the arrays x, ids$"),
+        ("one.npy", "is no .npz: name an .npz"),
+        ("none.npz", "is not there: name an .npz"),
+        ("folder", "is a directory: name an .npz"),
+    ],
+)
+def test_samples_that_are_no_npz_say_what_is_wanted(two_inputs, tmp_path, name, why):
+    (tmp_path / "text.npz").write_text("1 2 3")
+    np.save(tmp_path / "one.npy", np.ones((3, 4), np.float32))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ModelError, match=f"^{tmp_path}/{name}: {why}"):
+        onnx_file.load(two_inputs, tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "why"), [("none.onnx", "is not there"), (".", "is a directory")])
+def test_a_model_that_is_no_file_says_so_in_words(tmp_path, name, why):
+    with pytest.raises(ModelError, match=f"{why}: name an ONNX file$"):
+        onnx_file.load(tmp_path / name)
 
 
 def test_a_file_that_onnx_runtime_cannot_run_says_so(tmp_path):

@@ -86,7 +86,7 @@ def test_the_command_shows_it(tmp_path):
     done = subprocess.run([*command, put(tmp_path / "m", CONVERTED)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["graphs"][0]["segments"]["in_tensorrt"] == 5
     done = subprocess.run([*command, tmp_path / "none"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.startswith("accelkit: error: ") and done.stderr.count("\n") == 1
 
 
 def test_a_directory_is_kept_whole_and_made_once(tmp_path, monkeypatch):

@@ -231,6 +231,20 @@ def test_a_port_that_is_taken_is_named(repository, service, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "ports", [{"http_port": 8765, "grpc_port": 8765}, {"metrics_port": 8765, "options": ["--http-port=8765"]}]
+)
+def test_a_port_that_is_given_twice_is_named(repository, ports):
+    with pytest.raises(ConfigError, match="^port 8765 is given twice: HTTP, gRPC and metrics need a port each$"):
+        Server(repository, models=[], **ports).start()
+
+
+@pytest.mark.parametrize("limit", ["abc", "-1", "0", "1.5"])
+def test_a_limit_of_memory_that_is_no_number_is_named(repository, limit):
+    with pytest.raises(ConfigError, match=f"^ACCELKIT_MEMORY_MB={limit}: is no number of megabytes: write it as 4096"):
+        Server(repository, models=[], env={"ACCELKIT_MEMORY_MB": limit}).start()
+
+
 def test_a_directory_that_cannot_be_made_is_one_line(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nosuch"))
     with pytest.raises(ServerError, match="cannot be started: .*No such file or directory") as failed:

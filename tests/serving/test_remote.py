@@ -54,7 +54,10 @@ def test_an_address_that_is_none_is_refused(repository, url):
 
 
 def test_nobody_there_and_what_only_a_started_server_takes(repository, running):
-    with pytest.raises(ServerError, match="no ready server at http://127.0.0.1:8, the HTTP side of 127.0.0.1:9"):
+    with pytest.raises(
+        ServerError,
+        match=r"no ready server at http://127.0.0.1:8, the HTTP side of 127.0.0.1:9: .*--http-port, in Python http_port",
+    ):
         Server(repository, mode="remote", url="127.0.0.1:9").start()
     with pytest.raises(ConfigError, match="leave them out in remote mode"):
         Server(repository, mode="remote", url=running.grpc, options=["--log-verbose=1"]).start()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from accelkit.errors import MissingPackage, ModelError
+from accelkit.errors import MissingPackage, ModelError, need_file
 from accelkit.models import files
 from accelkit.models.text_recognition import SHIPPED, imported, weights
+
+WANTED = "a .pth that torch.save made of a state dict, tensors by name and nothing else, or a .safetensors file"
 
 
 def import_checkpoint(path: str | Path, name: str) -> Path:
@@ -22,8 +24,7 @@ def import_checkpoint(path: str | Path, name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name in SHIPPED:
         advice = "use letters, digits, '_', '-', '.', and another than small or full"
         raise ModelError(f"{name!r} cannot name an imported checkpoint: {advice}")
-    if not path.is_file():
-        raise ModelError(f"no checkpoint {path}: check the path")
+    need_file(path, WANTED)
     state = weights.load(path) if path.suffix == ".safetensors" else weights.check(_pickled(path), str(path))
     return files.write(imported() / f"{name}.safetensors", weights.save(state))
 
@@ -36,9 +37,9 @@ def _pickled(path: Path) -> dict[str, np.ndarray]:
         raise MissingPackage("torch", "torch", "reading a .pth checkpoint") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises many kinds for damaged and foreign files
-        raise ModelError(f"{path} is no checkpoint that holds weights only: {files.reason(error)}") from error
+    except Exception as error:  # the unpickler raises many kinds for damaged and foreign files, with advice to run them
+        raise ModelError(f"{path} is no checkpoint: name {WANTED}") from error
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ModelError(f"{path} is no state dict: it holds something else than named tensors")
+        raise ModelError(f"{path} is no checkpoint, it holds something else than named tensors: name {WANTED}")
     wide = {key: value.float() if value.is_floating_point() else value for key, value in content.items()}
     return {str(key): value.numpy() for key, value in wide.items()}
