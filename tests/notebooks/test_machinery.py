@@ -209,7 +209,8 @@ def test_every_notebook_is_in_canonical_form():
 
 def test_an_error_of_the_command_is_one_line():
     done = subprocess.run([sys.executable, "-m", "accelkit.lessons", "run", "99"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("error: no lesson '99'") and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.startswith("accelkit: error: no lesson '99'")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_list_names_every_lesson(capsys):
