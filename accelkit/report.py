@@ -21,14 +21,14 @@ HEAD = tuple(
 RIGHT = (5, 8, 9, 10, 11)
 """Columns of figures, to be aligned on the right."""
 WIDTH = 118
-NOT_BUILT = "this version of the kit does not build it"
-"""How reasons end in the results of older versions, which had paths that they only listed."""
 RAN = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "tensorrt": ("tensorrt",), "openvino": ("openvino",), "pytorch": ("torch",),
     "torch": ("torch-tensorrt",), "tensorflow": ("tensorflow", "tensorflow-cpu"), "fil": ("treelite",), "fastertransformer": ("torch",),
     "vllm": ("vllm",),
 }  # fmt: skip
 """By a word in the name of a path or its backend: the packages that run it."""
+MISSING = "missing here"
+"""What a reason says when the machine lacks something; any other speaks of the kind of model."""
 BUSY = 0.15
 """Noise from which on a comparison says little."""
 
@@ -164,20 +164,18 @@ def groups(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def absent(results: Sequence[Result]) -> dict[str, str]:
-    """Return why each path is not here: one that only some models cannot take names the model, all not built share a line."""
-    some = {result.path for result in results if result.status != "unavailable"}
-    found: dict[str, str] = {}
-    unbuilt: dict[str, None] = {}
+    """Return why each path is not here: what is missing for it or, of several models, by model those that it is not for."""
+    missing, unfit = dict[str, str](), dict[str, list[str]]()
+    several = len({result.model for result in results}) > 1
     for result in results:
-        if result.status == "unavailable" and (result.reason or "").endswith(NOT_BUILT):
-            unbuilt[result.path] = None
-        elif result.status == "unavailable":
-            found.setdefault(
-                f"{result.path}, {result.model}" if result.path in some else result.path, result.reason or ""
-            )
-    if unbuilt:
-        found["not built yet"] = f"{', '.join(unbuilt)}; `accelkit paths` says what each needs"
-    return found
+        reason = result.reason or ""
+        if result.status != "unavailable":
+            continue
+        if several and MISSING not in reason:
+            unfit.setdefault(f"not for {result.model}", []).append(result.path)
+        else:
+            missing.setdefault(result.path, reason)
+    return missing | {model: ", ".join(names) for model, names in unfit.items()}
 
 
 def _heading(results: Sequence[Result]) -> tuple[str, str]:

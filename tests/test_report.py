@@ -224,17 +224,6 @@ def test_the_module_loads_without_the_heavy_packages():
     assert done.stdout.strip() == "[]"
 
 
-def test_paths_that_are_not_built_share_a_line():
-    lines = [
-        dataclasses.replace(ABSENT, path=name, reason=f"needs much; and {report.NOT_BUILT}")
-        for name in ("vllm", "pytorch")
-    ]
-    found = report.absent([BASE, ABSENT, *lines])
-    assert found == {
-        "tensorrt": "needs an NVIDIA GPU", "not built yet": "vllm, pytorch; `accelkit paths` says what each needs",
-    }  # fmt: skip
-
-
 def test_two_models_stand_in_one_table_each_under_its_name():
     trees = dataclasses.replace(
         BASE, model="trees", variant="xgboost_json", parity={**PARITY, "metric": "roc_auc", "value": 0.9531}
@@ -250,7 +239,21 @@ def test_two_models_stand_in_one_table_each_under_its_name():
     )
     after = lines[lines.index("trees xgboost_json:") + 1]
     assert after.startswith("onnxruntime-cpu") and "0.9531 roc_auc" in after
-    assert "openvino, trees  it has no operators for forests" in text and "trees onnxruntime-cpu" not in text
+    assert re.search(r"not for trees +openvino\n", text + "\n") and "trees onnxruntime-cpu" not in text
+
+
+def test_of_several_models_what_is_missing_is_said_once_and_what_does_not_fit_by_name_alone():
+    needs = "needs an NVIDIA GPU; missing here: an NVIDIA GPU"
+    rows = [BASE, dataclasses.replace(ABSENT, path="vllm", reason="it generates nothing")]
+    for model in ("trees", "gpt"):
+        one = dataclasses.replace(ABSENT, model=model, variant="v", path="vllm", reason=needs)
+        rows += [one, dataclasses.replace(one, path="fil", reason=f"{model} is no forest")]
+    assert report.absent(rows) == {
+        "vllm": needs,
+        f"not for {BASE.model}": "vllm",
+        "not for trees": "fil",
+        "not for gpt": "fil",
+    }
 
 
 def test_an_unknown_task_has_an_unknown_accuracy():

@@ -4,7 +4,7 @@ Each step is one interleaved run of every GPU path that is here, the CUDA provid
 becomes notebooks/recorded/NAME_STEP.json with the raw exports beside it; tests/test_recorded.py computes its rows anew. At
 batch 16 the CUDA provider and TensorRT's plans are measured without a server too, in the same run.
 `--only` and `--baseline` record fewer paths, against another one. `--awake` keeps the cores of a virtual machine awake while
-they are measured (accelkit.measure.awake) and is written into every row.
+they are measured (tests/gpu/awake.py) and is written into every row.
 
 A step whose record was made by the same code and configs on the same machine is left alone, so a run that was cut off goes
 on where it stopped. Plans come from the cache.
@@ -25,13 +25,15 @@ from pathlib import Path
 import numpy as np
 from google.protobuf import json_format
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from accelkit import comparison, interpreters, machine, models, paths, recorded, repository
 from accelkit.budget import BUDGETS
 from accelkit.errors import MeasureError
 from accelkit.measure import bench, result
-from accelkit.measure.awake import awake
 from accelkit.measure.bench import Load
 from accelkit.models import files, named
+from tests.gpu.awake import awake
 
 BASELINE = "onnxruntime-cuda:tf32"
 
