@@ -185,7 +185,9 @@ def _heading(results: Sequence[Result]) -> tuple[str, str]:
         load = (
             f"batch {speed['batch']}, {speed['concurrency']} clients, {speed['protocol']}, {speed['repeats']} repeats"
         )
-    return f"{' and '.join(groups(results))}: {load}", _machine(first)
+    *others, last = groups(results)
+    names = f"{', '.join(others)} and {last}" if others else last
+    return f"{names}: {load}", _machine(first)
 
 
 def table(results: Sequence[Result]) -> str:
