@@ -18,8 +18,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pip._vendor.packaging.specifiers import SpecifierSet
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 INSTALLED = ("cpu", "trees", "lessons", "test")
@@ -76,11 +74,21 @@ def resolved(wanted: Sequence[str], *options: str, python: str | None = None) ->
         pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary", ":all:"]
         subprocess.run([*pip, *options, "--quiet", "--report", report, *wanted], check=True)
         found = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    if python is None:
+        return pinned(found)
+    # Here, for a process with pip in it cannot load setuptools any more.
+    from pip._vendor.packaging.specifiers import SpecifierSet
+
     newest = f"{python}.99"
-    unfit = [item for item in found if python and newest not in SpecifierSet(item.get("requires_python", ""))]
+    unfit = [item for item in found if newest not in SpecifierSet(item.get("requires_python", ""))]
     if unfit:
         ruled_out = [f"{item['name']}!={item['version']}" for item in unfit]
         return resolved([*wanted, *ruled_out], *options, python=python)
+    return pinned(found)
+
+
+def pinned(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return pins of packages, one to a line."""
     return sorted(f"{re.sub('[-_.]+', '-', item['name']).lower()}=={item['version']}\n" for item in found)
 
 

@@ -459,7 +459,7 @@ def test_build_show_and_refit_load_plugins_first(trt, network, tmp_path, library
     for arguments in (("build", network, tmp_path / "bad", "--profile", "1:2:4"), ("show", file)):
         code, said, err = run(*arguments, "--plugin", tmp_path / "no.so")
         assert (code, said, err.count("\n")) == (2, None, 1) and not (tmp_path / "bad").exists()
-        assert err.startswith(f"Error: the plugins of {tmp_path}/no.so cannot be loaded: ")
+        assert err.startswith(f"accelkit: error: the plugins of {tmp_path}/no.so cannot be loaded: ")
 
 
 @compiler
