@@ -8,8 +8,8 @@ kit's own stack the server, perf_analyzer and files for its cache of models, suc
 long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. What a stack pins as the one
 that it lies over (`over` in versions.toml) is not packed again: send that one first. `unpack` puts together what has arrived, one
 stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other
-stacks run what they are for. `--libs` are directories of libraries that lie on that machine already. It needs nothing but the
-standard library.
+stacks run what they are for. `--libs` are directories of libraries that lie on that machine already, `--site` those of Python
+packages, for the stacks of that Python. It needs nothing but the standard library.
 """
 
 from __future__ import annotations
