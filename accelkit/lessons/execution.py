@@ -18,7 +18,8 @@ from accelkit.errors import LessonError, MissingPackage
 from accelkit.lessons import form, replaying
 from accelkit.lessons.form import OUT
 
-CELL_TIMEOUT_S = 300
+CELL_TIMEOUT_S = 900
+"""How long one cell may take: where an engine is built for a GPU, minutes."""
 
 
 def run(

@@ -1,21 +1,22 @@
 #!/bin/bash
 # steps.sh NAME OUT STEP...: run steps of the recording one after another, each with its log, and keep what it made at once, as
 # OUT/STEP.log and OUT/STEP.tar.gz, so that a machine that is lost takes one step with it and no more. NAME is the records' (h200).
-#   batch16, batch1, ...   that step of tests/gpu/record.py
+#   batch16, batch1, ...   that step of tests/gpu/record.py, ONNX Runtime's and TensorRT's paths
 #   torch16, torch256      the same of PyTorch's paths alone, against eager PyTorch, as NAME_torch
 #   lesson07, ...          that lesson, executed and recorded
 #   refusals, paths        tests/gpu/test_gpu_STEP.py
+# A lesson that fails leaves its notebook as far as it came, and what its cells measured.
 # CUDA_VISIBLE_DEVICES lets several of them run beside each other on a machine with several GPUs, in a checkout for each.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 [ $# -ge 3 ] || { echo "usage: steps.sh NAME OUT STEP..." >&2; exit 2; }
 name=$1 out=$2 failed=0
 shift 2
-mkdir -p "$out"
+mkdir -p "$out" build/tour
 
 run() {
     case $1 in
-    batch*) python tests/gpu/record.py "$name" "$1" --awake ;;
+    batch*) python tests/gpu/record.py "$name" "$1" --awake --only onnxruntime-cuda onnxruntime-tensorrt tensorrt ;;
     torch*) python tests/gpu/record.py "${name}_torch" "batch${1#torch}" --awake --baseline pytorch:fp32 \
         --only pytorch pytorch-aoti torch-tensorrt ;;
     lesson*) python -m accelkit lessons "${1#lesson}" --record ;;
@@ -29,7 +30,7 @@ for step in "$@"; do
     run "$step" >"$out/$step.log" 2>&1
     code=$?
     [ $code = 0 ] || failed=1
-    find notebooks -newer "$stamp" -type f -print0 | tar czf "$out/$step.tar.gz" --null -T -
+    find notebooks build/tour -newer "$stamp" -type f -print0 | tar czf "$out/$step.tar.gz" --null -T -
     rm "$stamp"
     echo "$step: exit code $code, $(($(date +%s) - start)) s"
 done
