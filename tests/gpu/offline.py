@@ -191,7 +191,8 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
         venv = dest / name
         env = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}
         executable = python / f"bin/python{stack['python']}"
-        subprocess.run([executable, "-m", "venv", "--without-pip", venv], env=env, check=True)
+        if not venv.exists():  # it may be in use while another stack is unpacked
+            subprocess.run([executable, "-m", "venv", "--without-pip", venv], env=env, check=True)
         site = venv / f"lib/python{stack['python']}/site-packages"
         (site / "checkout.pth").write_text(f"{ROOT}\n")
         lines += [f"export PATH={venv / 'bin'}:$PATH"]
