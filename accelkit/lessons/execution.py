@@ -18,7 +18,7 @@ from accelkit.errors import LessonError, MissingPackage
 from accelkit.lessons import form, replaying
 from accelkit.lessons.form import OUT
 
-CELL_TIMEOUT_S = 300
+CELL_TIMEOUT_S = 1200  # the longest load large models onto several GPUs
 
 
 def run(
