@@ -81,6 +81,14 @@ def test_what_is_packed_here_is_an_environment_there(prefix, tmp_path, monkeypat
     assert values["PATH"].split(":")[0] == str(dest / "kit/bin")
 
 
+def test_a_stack_sets_what_its_programs_read(prefix, tmp_path):
+    (tmp_path / "python-3.12").mkdir()
+    (tmp_path / "stacks/vllm").mkdir(parents=True)
+    stack = {"python": "3.12", "runs": ["vllm"], "env": {"VLLM_HOST_IP": "127.0.0.1"}}
+    lines = offline.install("vllm", stack, tmp_path, [])
+    assert lines[-1] == "export VLLM_HOST_IP=127.0.0.1" and lines[0].startswith("export ACCELKIT_PYTHON_VLLM=")
+
+
 def test_what_two_stacks_pin_alike_travels_once(prefix, tmp_path, monkeypatch):
     """And may be replaced in one of them without harm to the other; a program stays one."""
     asked = []

@@ -18,8 +18,7 @@ from accelkit.errors import LessonError, MissingPackage
 from accelkit.lessons import form, replaying
 from accelkit.lessons.form import OUT
 
-CELL_TIMEOUT_S = 900
-"""How long one cell may take: where an engine is built for a GPU, minutes."""
+CELL_TIMEOUT_S = 1200  # the longest load large models onto several GPUs
 
 
 def run(

@@ -24,21 +24,21 @@ class Generation:
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
-def of(run: Run, batch: int, count: int) -> Generation:
+def of(run: Run, batch: int, count: int, apart: float = 1.0) -> Generation:
     """Return the figures of a streaming run in which every request brought `count` ids for each of `batch` rows.
 
-    Medians over its requests without the first tenth, which is warm-up; ids_per_s is rows in a second times ids.
-    MeasureError where a request had fewer parts than ids: then it was not sent id by id.
+    Medians over its requests without the first tenth, which is warm-up; ids_per_s is rows in a second times ids. `apart` is the
+    least share of a request's ids that come in a part of their own: an engine may put those together that wait for the server.
+    MeasureError where every request had fewer parts: then it was not sent id by id.
     """
-    (experiment,) = run.export["experiments"]
-    requests = sorted(experiment["requests"], key=lambda one: one["timestamp"])
-    counted = [one for one in requests[int(RAMP * len(requests)) :] if len(one["response_timestamps"]) >= count]
+    requests = sorted(run.export["experiments"][0]["requests"], key=lambda one: one["timestamp"])
+    least = max(1, round(apart * count))
+    counted = [one for one in requests[int(RAMP * len(requests)) :] if len(one["response_timestamps"]) >= least]
     if not counted:
-        raise MeasureError(f"no request was answered in {count} parts: it did not come id by id")
+        raise MeasureError(f"no request was answered in {least} parts: it did not come id by id")
     firsts = [one["response_timestamps"][0] - one["timestamp"] for one in counted]
-    betweens = [
-        (one["response_timestamps"][count - 1] - one["response_timestamps"][0]) / max(1, count - 1) for one in counted
-    ]
+    told = [one["response_timestamps"][:count] for one in counted]
+    betweens = [(times[-1] - times[0]) / max(1, count - 1) for times in told]
     return Generation(median(firsts) / 1e6, median(betweens) / 1e6, run.throughput * count)
 
 

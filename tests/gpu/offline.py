@@ -215,6 +215,7 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
                 f"export ACCELKIT_PYTHON_{key}={launcher}",
                 f"export ACCELKIT_LIBS_{key}={libraries}",
             ]
+    lines += [f"export {variable}={value}" for variable, value in stack.get("env", {}).items()]
     return lines
 
 

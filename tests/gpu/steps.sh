@@ -7,6 +7,7 @@
 #   refusals, paths        tests/gpu/test_gpu_STEP.py
 # A lesson that fails leaves its notebook as far as it came, and what its cells measured.
 # CUDA_VISIBLE_DEVICES lets several of them run beside each other on a machine with several GPUs, in a checkout for each.
+# The logs of servers, which go when they end, are kept beside them.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 [ $# -ge 3 ] || { echo "usage: steps.sh NAME OUT STEP..." >&2; exit 2; }
@@ -25,10 +26,20 @@ run() {
     esac
 }
 
+keep() {
+    while sleep 1; do
+        for log in "${TMPDIR:-/tmp}"/accelkit-server-*/log.txt; do
+            [ -f "$log" ] && cp -u "$log" "$out/$1.$(basename "$(dirname "$log")").log"
+        done
+    done
+}
+
 for step in "$@"; do
     stamp=$(mktemp) start=$(date +%s)
+    keep "$step" 2>/dev/null &
     run "$step" >"$out/$step.log" 2>&1
     code=$?
+    kill $!
     [ $code = 0 ] || failed=1
     find notebooks build/tour -newer "$stamp" -type f -print0 | tar czf "$out/$step.tar.gz" --null -T -
     rm "$stamp"

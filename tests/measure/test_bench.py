@@ -111,6 +111,18 @@ def test_tensors_are_taken_out_of_an_export(export):
     assert bench._slim(json.dumps(fat, separators=(",", ":")).encode(), "m") == wanted
 
 
+def test_texts_and_what_nobody_wrote_are_taken_out_of_an_export_too(export):
+    """A request's text may hold brackets and quotes, and an output that did not come holds whatever lay in memory."""
+    wanted = export(count=1)
+    content = json.dumps(wanted, separators=(",", ":")).encode()
+    own = (
+        rb'"request_inputs":{"text":"a } of {\"n\": 1}"},"response_outputs":[{"t":"'
+        + b"\xff]}"
+        + rb'","p":nan},{"p":inf}],'
+    )
+    assert bench._slim(content.replace(b'"response_timestamps"', own + b'"response_timestamps"'), "m") == wanted
+
+
 @pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b'{"experiments":[{"exp', "cut short")])
 def test_a_damaged_export_says_so(content, word):
     with pytest.raises(MeasureError, match=f"export for model m is {word}"):

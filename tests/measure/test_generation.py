@@ -30,6 +30,14 @@ def test_an_answer_in_one_part_is_no_stream():
         generation.of(streamed(1), 4, 20)
 
 
+def test_ids_that_come_together_are_counted_where_that_is_said():
+    made = streamed(16, final=False)
+    found = generation.of(made, 4, 20, apart=0.75)
+    assert found.between_ms == pytest.approx(5 * 15 / 19) and found.ids_per_s == pytest.approx(made.throughput * 20)
+    with pytest.raises(MeasureError, match="no request was answered in 18 parts"):
+        generation.of(made, 4, 20, apart=0.9)
+
+
 def test_the_middle_is_that_of_every_figure():
     runs = [generation.of(streamed(10, first, between), 1, 10) for first, between in ((10, 3), (20, 1), (30, 2))]
     found = generation.middle(runs)

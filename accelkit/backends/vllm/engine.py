@@ -20,6 +20,8 @@ class Engine:
     """The running engine; Refused, in one line, when it does not come up."""
 
     def __init__(self, settings: Settings):
+        # What the server has already done with CUDA in this process is of no use in a fork of it.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         if settings.device is not None:  # vLLM takes the first GPU that it sees
             os.environ["CUDA_VISIBLE_DEVICES"] = str(settings.device)
         from vllm import SamplingParams
