@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 
-def _outlive_nobody() -> None:
-    """End this process when standard input closes: the instance has ended, cleanly or not."""
+def _outlive_nobody(folder: Path) -> None:
+    """End this process, and take its folder away, when standard input closes: the instance has ended, cleanly or not."""
 
     def wait() -> None:
         while os.read(0, 1):
             pass
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -120,7 +122,7 @@ class Rank:
 def main() -> None:
     """Serve one instance until it ends."""
     told = json.loads(sys.argv[1])
-    _outlive_nobody()
+    _outlive_nobody(Path(told["store"]).parent)
     pipe = Connection(told["pipe"])
     try:
         rank = Rank(told)

@@ -35,11 +35,12 @@ class Ranks:
         self.settings = settings
         self.processes: list[subprocess.Popen[bytes]] = []
         self.pipes: list[Connection] = []
+        # NCCL connects when a group first speaks, long after the ranks are ready, so the store stays.
+        self.folder = tempfile.TemporaryDirectory(prefix="accelkit-ranks-")
         try:
-            with tempfile.TemporaryDirectory(prefix="accelkit-ranks-") as folder:
-                for rank in range(settings.world):
-                    self._start(rank, str(Path(folder, "store")))
-                self.about = [facts for _, facts in self._answers(range(settings.world), START_S)]
+            for rank in range(settings.world):
+                self._start(rank, str(Path(self.folder.name, "store")))
+            self.about = [facts for _, facts in self._answers(range(settings.world), START_S)]
         except Lost as lost:
             raise Refused(str(lost)) from None
         except BaseException:
@@ -154,3 +155,4 @@ class Ranks:
                 process.wait()
             with suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]
+        self.folder.cleanup()
