@@ -122,7 +122,8 @@ class Rank:
 def main() -> None:
     """Serve one instance until it ends."""
     told = json.loads(sys.argv[1])
-    _outlive_nobody(Path(told["store"]).parent)
+    folder = Path(told["store"]).parent
+    _outlive_nobody(folder)
     pipe = Connection(told["pipe"])
     try:
         rank = Rank(told)
@@ -133,7 +134,7 @@ def main() -> None:
             if answer is not None:
                 pipe.send((name, answer))
     except EOFError:
-        pass
+        shutil.rmtree(folder, ignore_errors=True)
     except BaseException as error:  # noqa: BLE001 - whatever it was, the instance has to know
         lines = str(error).strip().splitlines() or [type(error).__name__]
         pipe.send(("failed", " ".join(lines[0].split())[:400]))
