@@ -1,6 +1,7 @@
 """tests/gpu/offline.py: parts come together again, wheels lose what is not used, an environment is written."""
 
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from accelkit import versions
-from tests.gpu import offline
+from tests.gpu import offline, slim
 
 
 def wheel(path: Path, files: dict[str, bytes]) -> Path:
@@ -129,12 +130,50 @@ def test_what_two_stacks_pin_alike_travels_once(prefix, tmp_path, monkeypatch):
 
 
 def test_a_large_wheel_loses_what_inference_does_not_need(tmp_path, monkeypatch):
-    monkeypatch.setattr(offline, "MB", 10)
+    monkeypatch.setattr(slim, "LARGE", 500)
     files = {"x/lib/libcudnn_cnn_infer.so.8": b"a" * 5000, "x/lib/libcudnn_cnn_train.so.8": b"b", "x/include/a.h": b"c"}
     files |= {"tensorflow/_api/v2/test/__init__.py": b"d", "tensorflow/python/tests/large.py": b"e"}
     made = wheel(tmp_path / "x-1-py3-none-any.whl", files)
-    offline.slim(made)
+    slim.wheel(made)
     assert zipfile.ZipFile(made).namelist() == ["x/lib/libcudnn_cnn_infer.so.8", "tensorflow/_api/v2/test/__init__.py"]
+
+
+PTX, CODE = 1, 2
+
+
+def fat(*entries: tuple[int, int, bytes]) -> bytes:
+    """A fat binary of entries: kind, compute capability, what the driver would load."""
+    inside = b""
+    for kind, capability, data in entries:
+        inside += struct.pack("<HHIQ12xI32x", kind, 0x101, 64, len(data), capability) + data
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(inside)) + inside
+
+
+def test_kernels_for_other_gpus_are_zeroed_where_they_lie_and_nothing_else():
+    native = fat((CODE, 80, b"a" * 64), (CODE, 90, b"b" * 64), (PTX, 90, b"c" * 64))
+    later = fat((PTX, 75, b"d" * 64), (PTX, 80, b"e" * 64), (CODE, 80, b"f" * 64), (PTX, 100, b"g" * 64))
+    looks = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 1 << 40)
+    whole = b"ELF" + native + looks + b"code" + later + b"end"
+    made = bytearray(whole)
+    assert slim.prune(made, 90) == 5 * 64 and len(made) == len(whole)
+    kept = whole
+    for letter in b"acdfg":
+        kept = kept.replace(bytes([letter]) * 64, bytes(64))
+    assert made == kept and b"b" * 64 in made and b"e" * 64 in made
+
+
+def test_a_library_that_proves_itself_stays_whole(tmp_path, monkeypatch):
+    """TensorRT's builder refuses kernels whose digest is another."""
+    monkeypatch.setattr(slim, "LARGE", 0)
+    library = fat((CODE, 80, os.urandom(64)))
+    made = wheel(
+        tmp_path / "x.whl", {"tensorrt/libnvinfer.so.8": library, "nvidia/cublas/lib/libcublas.so.12": library}
+    )
+    slim.wheel(made, 90)
+    with zipfile.ZipFile(made) as archive:
+        assert archive.read("tensorrt/libnvinfer.so.8") == library
+        assert archive.read("nvidia/cublas/lib/libcublas.so.12") != library
+    assert offline.capability("9.0") == 90
 
 
 def test_a_folder_with_something_else_is_kept_and_one_without_parts_is_missed(tmp_path, monkeypatch):

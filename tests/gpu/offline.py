@@ -1,15 +1,16 @@
 """Bring the kit to a machine with a GPU and no network: what it needs as parts of one archive, and an environment there.
 
-    python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--stack NAME] [--part-mb 44]
+    python tests/gpu/offline.py pack OUT [FILE...] --python 3.12=PREFIX --python 3.10=PREFIX [--stack NAME] [--gpu 9.0] [--part-mb 44]
     python3 tests/gpu/offline.py unpack OUT DEST [--libs DIRECTORY...] [--site DIRECTORY...]
 
 `pack` takes the wheels that constraints/stack-*.txt pin, an interpreter built with --enable-shared for each stack, and with the
 kit's own stack the server, perf_analyzer and files for its cache of models, such as references and quantized files that take
 long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. What a stack pins as the one
-that it lies over (`over` in versions.toml) is not packed again: send that one first. `unpack` puts together what has arrived, one
-stack or several, and writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other
-stacks run what they are for. `--libs` are directories of libraries that lie on that machine already, `--site` those of Python
-packages, for the stacks of that Python. It needs nothing but the standard library.
+that it lies over (`over` in versions.toml) is not packed again: send that one first. With `--gpu` libraries travel without kernels for
+other GPUs (tests/gpu/slim.py), which saves a third to a half. `unpack` puts together what has arrived, one stack or several, and
+writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other stacks run what they are
+for. `--libs` are directories of libraries that lie on that machine already, `--site` those of Python packages, for the stacks
+of that Python. It needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -36,14 +37,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "constraints")]
 from resolve import GLIBC, platforms  # noqa: E402
 
 from accelkit import versions  # noqa: E402
+from tests.gpu import slim  # noqa: E402
 
 MB = 10**6
 KIT = "kit"
 """The stack that the kit itself runs in."""
-UNUSED = ("*_train.so*", "*libcudnn_adv_*", "*/include/*", "*.a", "*/tests/*", "*/test/*")
-"""Files of wheels that inference does not need and that are large."""
-USED = ("tensorflow/_api/*", "triton/*")
-"""What a pattern above means too and is imported, or compiled against, all the same."""
 PYTHON_UNUSED = (
     "*/test",
     "*/site-packages",
@@ -77,21 +75,10 @@ def download(arguments: list[str], minor: str, folder: Path, glibc: int = GLIBC)
     subprocess.run([*pip, *there, *arguments], check=True)
 
 
-def slim(wheel: Path) -> None:
-    """Leave out of a large wheel what is not used."""
-    if wheel.stat().st_size < 50 * MB:
-        return
-    lean = wheel.with_suffix(".lean")
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(lean, "w", zipfile.ZIP_DEFLATED) as target:
-        for entry in source.infolist():
-            matches = functools.partial(fnmatch.fnmatch, entry.filename)
-            if any(map(matches, USED)) or not any(map(matches, UNUSED)):
-                target.writestr(entry, source.read(entry))
-    lean.replace(wheel)
-
-
-def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], stacks: list[str]) -> None:
-    """Write the parts; each is OUT/STACK/pNNNN/part."""
+def pack(
+    out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], stacks: list[str], gpu: int | None = None
+) -> None:
+    """Write the parts; each is OUT/STACK/pNNNN/part. `gpu` is the compute capability there, 90 for 9.0."""
     if out.exists() and (other := [path for path in out.iterdir() if path.name not in versions.get("stacks")]):
         sys.exit(f"{out}: holds other things than parts, such as {other[0].name}: name another folder")
     for name in stacks:
@@ -100,8 +87,8 @@ def pack(out: Path, part_mb: int, pythons: dict[str, Path], cached: list[Path], 
             work = Path(scratch)
             wheels = work / "stacks" / name
             download([pin for pin in pins(name) if pin not in below(name)], stack["python"], wheels)
-            for wheel in wheels.iterdir():
-                slim(wheel)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(functools.partial(slim.wheel, capability=gpu), wheels.iterdir()))
             with tarfile.open(work / f"python-{stack['python']}.tar.gz", "w:gz") as archive:
                 for part in (f"bin/python{stack['python']}", "lib", "include"):  # torch.compile needs the headers
                     archive.add(pythons[stack["python"]] / part, part, filter=used)
@@ -185,12 +172,11 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
     if not python.exists():
         with tarfile.open(python.with_name(f"{python.name}.tar.gz")) as archive:
             archive.extractall(python, filter="fully_trusted")
-    lines = []
+    executable = python / f"bin/python{stack['python']}"
+    env, lines = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}, []
     if name == KIT:
         lines += [f"export LD_LIBRARY_PATH={python / 'lib'}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"]
         venv = dest / name
-        env = {**os.environ, "LD_LIBRARY_PATH": str(python / "lib")}
-        executable = python / f"bin/python{stack['python']}"
         if not venv.exists():  # it may be in use while another stack is unpacked
             subprocess.run([executable, "-m", "venv", "--without-pip", venv], env=env, check=True)
         site = venv / f"lib/python{stack['python']}/site-packages"
@@ -198,8 +184,13 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
         lines += [f"export PATH={venv / 'bin'}:$PATH"]
     if not site.exists() and (shared := below(name)):
         link(shared, dest / "stacks" / stack["over"] / "site", site)
+    wheels = sorted((dest / "stacks" / name).glob("*.whl"))
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda wheel: extract(wheel, site), sorted((dest / "stacks" / name).glob("*.whl"))))
+        list(pool.map(lambda wheel: extract(wheel, site), wheels))
+    if wheels:  # or else the first import of a large package takes most of a minute
+        compiler = [executable, "-m", "compileall", "-q", "-j", "0", site]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(compiler, env=env, check=False, **quiet)
     if name != KIT:
         own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
         launcher = dest / "stacks" / name / "python"
@@ -250,6 +241,12 @@ def extract(wheel: Path, site: Path) -> None:
     wheel.unlink()
 
 
+def capability(text: str) -> int:
+    """Return a compute capability, such as 9.0, times ten."""
+    major, minor = map(int, text.split("."))
+    return 10 * major + minor
+
+
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
@@ -260,6 +257,9 @@ def main() -> None:
     there.add_argument("--python", action="append", default=[], metavar="MINOR=PREFIX")
     there.add_argument("--stack", action="append", choices=versions.get("stacks"), help="which to pack, all by default")
     there.add_argument("--part-mb", type=int, default=44)
+    there.add_argument(
+        "--gpu", type=capability, metavar="CAPABILITY", help="of the GPU there, such as 9.0: leaves out others' kernels"
+    )
     back = commands.add_parser("unpack")
     back.add_argument("parts", type=Path)
     back.add_argument("dest", type=Path)
@@ -273,7 +273,7 @@ def main() -> None:
     pythons = {minor: Path(prefix) for minor, _, prefix in (text.partition("=") for text in given.python)}
     if lacking := {versions.get("stacks")[name]["python"] for name in stacks} - set(pythons):
         parser.error(f"no --python for {', '.join(sorted(lacking))}")
-    pack(given.out, given.part_mb, pythons, given.files, stacks)
+    pack(given.out, given.part_mb, pythons, given.files, stacks, given.gpu)
 
 
 if __name__ == "__main__":
