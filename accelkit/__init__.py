@@ -55,25 +55,10 @@ _LAZY = {
 }
 
 __all__ = [
-    "AccelkitError",
-    "ConfigError",
-    "LessonError",
-    "Load",
-    "MeasureError",
-    "MissingPackage",
-    "ModelError",
-    "RequestError",
-    "Result",
-    "Server",
-    "ServerError",
-    "ToolchainError",
-    "advise",
-    "compare",
-    "get_model",
-    "get_path",
-    "probe",
-    "table",
-]
+    "AccelkitError", "ConfigError", "LessonError", "Load", "MeasureError", "MissingPackage", "ModelError",
+    "RequestError", "Result", "Server", "ServerError", "ToolchainError", "advise", "compare", "get_model", "get_path",
+    "probe", "table",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

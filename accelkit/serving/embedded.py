@@ -18,6 +18,7 @@ from accelkit.serving.supervised import Job, Ports, Supervised, plain
 from accelkit.serving.supervised import launch as supervise
 
 BACKENDS = Path(__file__).resolve().parent.parent / "backends"
+ABSENT = Path(__file__).with_name("absent.py")
 _STUB, _UTILS = "triton_python_backend_stub", "triton_python_backend_utils.py"
 # Freed buffers stay with the process, as with the allocator of NVIDIA's image: no page faults for each request.
 _MALLOC = {
@@ -101,11 +102,15 @@ def _home(home: Path, python: Interpreter) -> Path:
 
 
 def _launcher(interpreter: Path, stub: Path, libraries: list[str], regions: Path) -> str:
-    """Shell script that notes the stub's shared-memory region, lets it find its interpreter, and becomes it."""
-    python, target, noted = (shlex.quote(str(path)) for path in (interpreter, stub, regions))
+    """Shell script that notes the stub's shared-memory region, lets it find its interpreter, and becomes it.
+
+    Its first argument is the model's file.
+    """
+    python, target, noted, absent = (shlex.quote(str(path)) for path in (interpreter, stub, regions, ABSENT))
     libs = shlex.quote(":".join(libraries))
     return f"""#!/bin/sh
 [ -n "$2" ] && echo "$2" >> {noted}
+[ -e "$1" ] || {{ export ACCELKIT_ABSENT="$1"; shift; set -- {absent} "$@"; }}
 unset PYTHONHOME
 export PATH={python}/bin:"$PATH" LD_LIBRARY_PATH={libs}:"$LD_LIBRARY_PATH"
 exec {target} "$@"

@@ -55,6 +55,18 @@ def test_infers_and_counts(server):
     assert server.config("identity")["max_batch_size"] == 16
 
 
+def test_a_python_model_without_its_file_is_refused_at_once(tmp_path):
+    """Its stub ends then, and the server itself would wait for it for ever."""
+    small.add(tmp_path, "tiny", small.config(dims=[10]), small.tiny())
+    (tmp_path / "empty/1").mkdir(parents=True)
+    (tmp_path / "empty/config.pbtxt").write_text(small.config().replace('"onnxruntime"', '"python"'))
+    said = f"Python model file not found in '{tmp_path}/empty/1/model.py'"
+    with Server(tmp_path, models=["tiny"]) as server:
+        with pytest.raises(ServerError) as caught:
+            server.load("empty")
+        assert str(caught.value) == f"model 'empty' ({tmp_path}/empty) did not load: {said}" and server.ready("tiny")
+
+
 def test_unloads_and_loads(server):
     server.unload("tiny")
     assert not server.ready("tiny") and server.ready("identity")
