@@ -16,19 +16,9 @@ from accelkit.lessons.form import format_all, lesson, metadata, names, outdated,
 from accelkit.lessons.replaying import replay
 
 __all__ = [
-    "check",
-    "command",
-    "exercise",
-    "format_all",
-    "keep",
-    "listing",
-    "names",
-    "opening",
-    "record",
-    "replay",
-    "run",
-    "show",
-]
+    "check", "command", "exercise", "format_all", "keep", "listing", "names", "opening", "record",
+    "replay", "run", "show",
+]  # fmt: skip
 
 
 def opening(name: str) -> str:

@@ -43,8 +43,7 @@ def run(
 def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Execute one lesson and return its row of the summary; never raises for what the lesson does."""
     results = out / "results" / f"{path.stem}.json"
-    for old in (results, replaying.measured(path.stem, out)):
-        old.unlink(missing_ok=True)
+    results.unlink(missing_ok=True)
     started, kind, error = time.monotonic(), None, None
     try:
         execute(path, out / path.name, out, tick)

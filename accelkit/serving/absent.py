@@ -12,6 +12,6 @@ class TritonPythonModel:
     @staticmethod
     def auto_complete_config(given: Any) -> NoReturn:
         """Say so before the server fills anything in."""
-        raise pb_utils.TritonModelException(f"Python model file not found in '{os.environ['ACCELKIT_ABSENT']}'")
+        raise pb_utils.TritonModelException(f"Python model file not found in '{os.environ['ABSENT_MODEL_FILE']}'")
 
     initialize = auto_complete_config

@@ -110,7 +110,7 @@ def _launcher(interpreter: Path, stub: Path, libraries: list[str], regions: Path
     libs = shlex.quote(":".join(libraries))
     return f"""#!/bin/sh
 [ -n "$2" ] && echo "$2" >> {noted}
-[ -e "$1" ] || {{ export ACCELKIT_ABSENT="$1"; shift; set -- {absent} "$@"; }}
+[ -e "$1" ] || {{ export ABSENT_MODEL_FILE="$1"; shift; set -- {absent} "$@"; }}
 unset PYTHONHOME
 export PATH={python}/bin:"$PATH" LD_LIBRARY_PATH={libs}:"$LD_LIBRARY_PATH"
 exec {target} "$@"
