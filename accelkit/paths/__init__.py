@@ -10,7 +10,7 @@ import inspect
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -36,11 +36,12 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Built:
-    """Files of one version by their name in the repository, the seconds that building took and their size."""
+    """Files of one version by their name in the repository, the seconds that building took, their size, what was said."""
 
     files: Mapping[str, File]
     seconds: float
     size_mb: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
