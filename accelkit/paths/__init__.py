@@ -191,5 +191,4 @@ def place(path: Path, model: Model, repository: File, precision: str = "fp32", *
         own = {key: value for key, value in overrides.items() if key in takes}
         built = path.build(model, File(scratch), precision, **own)
         directory = repositories.add(repository, config, built.files)
-    files = tuple(directory / "1" / name for name in built.files)
-    return Placed(directory, files, built.seconds, built.size_mb)
+    return Placed(directory, tuple(directory / "1" / name for name in built.files), built.seconds, built.size_mb)
