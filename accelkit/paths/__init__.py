@@ -10,7 +10,7 @@ import inspect
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -36,11 +36,12 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Built:
-    """Files of one version by their name in the repository, the seconds that building took and their size."""
+    """Files of one version by their name in the repository, the seconds that building took, their size, what was said."""
 
     files: Mapping[str, File]
     seconds: float
     size_mb: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,5 +191,4 @@ def place(path: Path, model: Model, repository: File, precision: str = "fp32", *
         own = {key: value for key, value in overrides.items() if key in takes}
         built = path.build(model, File(scratch), precision, **own)
         directory = repositories.add(repository, config, built.files)
-    files = tuple(directory / "1" / name for name in built.files)
-    return Placed(directory, files, built.seconds, built.size_mb)
+    return Placed(directory, tuple(directory / "1" / name for name in built.files), built.seconds, built.size_mb)

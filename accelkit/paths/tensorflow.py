@@ -60,12 +60,12 @@ def build(model: Model, directory: Path, precision: str = "fp32") -> Built:
     return built(directory / FILE, facts["wall_seconds"])
 
 
-def built(directory: Path, seconds: float) -> Built:
-    """Return a SavedModel's files, the seconds that it took and its size."""
+def built(directory: Path, seconds: float, facts: Mapping[str, Any] | None = None) -> Built:
+    """Return a SavedModel's files, the seconds that it took, its size and what was said of it."""
     from accelkit.savedmodel import keeping
 
     found = keeping.listed(directory)
-    return Built(found, seconds, sum(path.stat().st_size for path in found.values()) / 1e6)
+    return Built(found, seconds, sum(path.stat().st_size for path in found.values()) / 1e6, facts or {})
 
 
 def saved(model: Model, target: Path, interpreter: str) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def build(
     makers = sorted(Path(keeping.__file__).parent.glob("*.py"))
     key = files.digest(*makers, *(part.encode() for part in parts))
     facts = keeping.kept(f"{model.name}_{model.variant}_{precision}_tf_tensorrt-{key}", target, make)
-    return tensorflow.built(target, facts["wall_seconds"])
+    return tensorflow.built(target, facts["wall_seconds"], facts)
 
 
 def config(

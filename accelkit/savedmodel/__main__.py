@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument("--minimum-segment-size", type=int, default=3, metavar="NODES")
     convert.add_argument("--workspace", dest="workspace_mb", type=int, default=1024, metavar="MIB")
     convert.add_argument("--implicit", action="store_true", help="an engine for each batch, without dynamic shapes")
+    convert.add_argument("--profiles", choices=converting.PROFILES, default=converting.PROFILES[0])
     convert.add_argument("--no-engines", dest="engines", action="store_false", help="build at the first requests")
     convert.add_argument("--signature", default=reading.DEFAULT, metavar="NAME")
     export = commands.add_parser("onnx", help="an ONNX file of a SavedModel; needs the package tf2onnx")

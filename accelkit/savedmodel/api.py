@@ -13,8 +13,12 @@ LAST = "2.17"
 
 
 def load() -> Any:
-    """Return the module tensorflow, its own log limited to errors; ModelError where it is not installed or does not load."""
+    """Return the module tensorflow, its own log limited to errors; ModelError where it is not installed or does not load.
+
+    Kernels of CUDA are loaded when they are first used, as TensorRT advises: CUDA 11 would load all at the start.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
     try:
         import tensorflow
     except ImportError as error:

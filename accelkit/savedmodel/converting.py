@@ -15,7 +15,8 @@ from accelkit.errors import ModelError
 from accelkit.savedmodel import api, reading
 
 PRECISIONS = ("fp32", "tf32", "fp16")
-PROFILES = "Range+Optimal"
+PROFILES = ("Range+Optimal", "Range", "Optimal")
+"""TensorFlow's strategies: TensorRT times its kernels once for each profile, so `Range`, one for all batches, builds fastest."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Order:
     """What to convert and how: files, precision, batches that engines are built for, and what a segment must have.
 
     `implicit` builds an engine for each batch, without TensorRT's dynamic shapes; `engines` False leaves building to the
-    first requests.
+    first requests. `profiles` says what an engine is tuned for: each batch, their range by the largest, or both.
     """
 
     source: Path
@@ -35,6 +36,7 @@ class Order:
     implicit: bool = False
     engines: bool = True
     signature: str = reading.DEFAULT
+    profiles: str = PROFILES[0]
 
 
 def arguments(order: Order) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def arguments(order: Order) -> dict[str, Any]:
         # With engines in the file a shape that none of them takes is TensorFlow's, at once, instead of a build in a request.
         "allow_build_at_runtime": not order.engines,
         **shapes,
-        **({} if order.implicit else {"dynamic_shape_profile_strategy": PROFILES}),
+        **({} if order.implicit else {"dynamic_shape_profile_strategy": order.profiles}),
     }
 
 

@@ -35,7 +35,9 @@ def test_every_argument_is_one_of_the_converters(version):
         assert set(converting.arguments(order)) <= set(known["TrtGraphConverterV2.__init__"])
     assert {"input_fn"} == set(known["build"]) and not known["convert_required"]
     assert {"output_saved_model_dir", "save_gpu_specific_engines"} <= set(known["save"])
-    assert "print_fn" in known["summary"] and converting.PROFILES in known["profile_strategies"]
+    assert "print_fn" in known["summary"] and set(converting.PROFILES) == set(known["profile_strategies"]) - {
+        "ImplicitBatchModeCompatible"
+    }
 
 
 def test_what_the_converter_is_told():
@@ -53,6 +55,8 @@ def test_what_the_converter_is_told():
     told = converting.arguments(Order(Path("a"), Path("b"), "tf32", (), implicit=True, engines=False))
     assert (told["precision_mode"], told["allow_build_at_runtime"], told["use_dynamic_shape"]) == ("FP32", True, False)
     assert "dynamic_shape_profile_strategy" not in told
+    told = converting.arguments(Order(Path("a"), Path("b"), batches=(16, 256), profiles="Range"))
+    assert told["dynamic_shape_profile_strategy"] == "Range"
 
 
 def test_engines_are_built_from_the_largest_batch_down():

@@ -26,8 +26,9 @@ class Opened:
 
 
 def tensorflow() -> Any:
-    """TensorFlow, its log limited to errors unless the environment says otherwise."""
+    """TensorFlow, its log limited to errors and CUDA's kernels loaded at first use unless the environment says otherwise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
     try:
         import tensorflow as tf
     except ImportError as error:
