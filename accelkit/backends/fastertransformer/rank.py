@@ -37,9 +37,11 @@ class Rank:
         from accelkit.models.gpt import checkpoint
 
         torch.set_grad_enabled(False)
-        torch.set_num_threads(told["threads"])
         rank, world = told["rank"], told["ranks"] * told["stages"]
         cuda = torch.cuda.is_available()
+        torch.set_num_threads(
+            min(4, told["threads"]) if cuda else told["threads"]
+        )  # a GPU's process has little to compute
         if cuda and torch.cuda.device_count() % world:
             there = torch.cuda.device_count()
             raise ValueError(
@@ -109,10 +111,10 @@ class Rank:
         import torch
 
         rows = len(self.chooser.rows)
-        ids, chances = torch.zeros(rows, dtype=torch.int64), None
+        ids, chances = torch.zeros(rows, dtype=torch.int64, device=self.network.device), None
         if logits is not None:
             ids, chances = self.chooser.choose(logits)
-        self.last = self.links.tell(ids.to(self.network.device))
+        self.last = self.links.tell(ids)
         self.steps, self.ids = self.steps + 1, self.ids + rows
         return (self.last.tolist(), chances.tolist()) if self.speaks and chances is not None else None
 
