@@ -284,6 +284,30 @@ def test_a_penalty_an_end_and_words_change_what_is_written(served, prompts):
     assert all(apart[index : index + 2] != pair for index in range(39))
 
 
+def test_all_rows_at_once_are_chosen_as_each_alone():
+    """What is drawn or penalised is chosen row by row; with the same numbers that is no other choice, whatever stands beside."""
+    import torch
+
+    from accelkit.backends.fastertransformer import sampling
+    from accelkit.backends.fastertransformer.contract import Row
+
+    rows = [Row((1, 2), 9, 0, top_k=number % 2, temperature=0.5 + number / 4) for number in range(8)]
+    drawn = Row((3, 4), 9, 0, top_k=20, temperature=2.0, seed=7, repetition_penalty=1.5, bad=((5,),))
+    logits = torch.randn((3, 9, 600), generator=torch.Generator().manual_seed(0))
+    together, mixed = sampling.Chooser(rows), sampling.Chooser([*rows, drawn])
+    only = sampling.Chooser([drawn])
+    alone = [sampling.Chooser([Row(**{**vars(row), "bad": ((1, 1, 1, 599),)})]) for row in rows]  # never comes true
+    for step in logits:
+        ids, chances = together.choose(step[:8])
+        each = [chooser.choose(values[None]) for chooser, values in zip(alone, step)]
+        assert ids.tolist() == [int(index) for index, _ in each]
+        assert np.allclose(chances, [float(chance) for _, chance in each], atol=1e-6)
+        beside, theirs = mixed.choose(step)
+        last, its = only.choose(step[8:])
+        assert beside.tolist() == [*ids.tolist(), *last.tolist()]
+        assert np.allclose(theirs, [*chances, *its], atol=1e-6)
+
+
 def test_log_probabilities_are_those_of_the_reference(served, prompts):
     gpt = models.get("gpt")
     found = served.infer("t2", gpts.inputs(prompts[:2], 6, is_return_log_probs=True))
@@ -379,17 +403,16 @@ def test_a_killed_rank_ends_the_request_and_nothing_else(served, loaded, prompts
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_no_rank_outlives_its_server(tmp_path, end):
-    """Their store stays while they live, because NCCL connects when a group first speaks, and no longer."""
+    """And nothing stays of what they found each other by."""
     models, folder = tmp_path / "models", tmp_path / "scratch"
     folder.mkdir()
     gpts.add(models, "left", 2, 2)
     with Server(models, env={"TMPDIR": str(folder)}) as server:
         held = gpts.ranks(models / "left")
         assert len(held) == 4
-        assert [store for store in folder.glob("accelkit-ranks-*/store") if store.stat().st_size]
         os.kill(server.pid, end)
         assert gpts.gone(held)
-    assert not list(folder.glob("accelkit-ranks-*"))
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("data_type", ["fp16", "bf16"])

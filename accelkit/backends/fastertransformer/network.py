@@ -40,7 +40,7 @@ class Network:
         numbers = range(links.stage * each, (links.stage + 1) * each)
         self.layers = [self._layer(directory, header, number) for number in numbers]
         self.cache: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.reach = 0
+        self.reach, self.every = 0, torch.arange(0)
 
     def _loaded(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device, self.type)
@@ -61,7 +61,7 @@ class Network:
 
     def begin(self, rows: int, reach: int) -> None:
         """Make an empty cache for so many rows of so many ids."""
-        self.reach = reach
+        self.reach, self.every = reach, torch.arange(reach, device=self.device)
         dims = (rows, self.heads, reach, self.sizes.head)
         self.cache = [
             (
@@ -87,9 +87,10 @@ class Network:
         else:
             like = torch.empty((rows, length, self.sizes.width), dtype=self.type, device=self.device)
             hidden = self.links.receive(like)
-        seen = torch.arange(self.reach, device=self.device) <= places[:, :, None]
+        # As numbers, which every layer adds: of truths each would make them anew.
+        seen = torch.where(self.every <= places[:, None, :, None], 0.0, -torch.inf).to(self.type)
         for layer, cache in zip(self.layers, self.cache):
-            hidden = self._through(hidden, layer, cache, places, seen[:, None])
+            hidden = self._through(hidden, layer, cache, places, seen)
         if not self.last:
             self.links.send(hidden)
             return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -16,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 
-def _outlive_nobody(folder: Path) -> None:
-    """End this process, and take its folder away, when standard input closes: the instance has ended, cleanly or not."""
+def _outlive_nobody() -> None:
+    """End this process when standard input closes: the instance has ended, cleanly or not."""
 
     def wait() -> None:
         while os.read(0, 1):
             pass
-        shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -39,9 +37,11 @@ class Rank:
         from accelkit.models.gpt import checkpoint
 
         torch.set_grad_enabled(False)
-        torch.set_num_threads(told["threads"])
         rank, world = told["rank"], told["ranks"] * told["stages"]
         cuda = torch.cuda.is_available()
+        torch.set_num_threads(
+            min(4, told["threads"]) if cuda else told["threads"]
+        )  # a GPU's process has little to compute
         if cuda and torch.cuda.device_count() % world:
             there = torch.cuda.device_count()
             raise ValueError(
@@ -111,10 +111,10 @@ class Rank:
         import torch
 
         rows = len(self.chooser.rows)
-        ids, chances = torch.zeros(rows, dtype=torch.int64), None
+        ids, chances = torch.zeros(rows, dtype=torch.int64, device=self.network.device), None
         if logits is not None:
             ids, chances = self.chooser.choose(logits)
-        self.last = self.links.tell(ids.to(self.network.device))
+        self.last = self.links.tell(ids)
         self.steps, self.ids = self.steps + 1, self.ids + rows
         return (self.last.tolist(), chances.tolist()) if self.speaks and chances is not None else None
 
@@ -122,8 +122,7 @@ class Rank:
 def main() -> None:
     """Serve one instance until it ends."""
     told = json.loads(sys.argv[1])
-    folder = Path(told["store"]).parent
-    _outlive_nobody(folder)
+    _outlive_nobody()
     pipe = Connection(told["pipe"])
     try:
         rank = Rank(told)
@@ -134,7 +133,7 @@ def main() -> None:
             if answer is not None:
                 pipe.send((name, answer))
     except EOFError:
-        shutil.rmtree(folder, ignore_errors=True)
+        pass
     except BaseException as error:  # noqa: BLE001 - whatever it was, the instance has to know
         lines = str(error).strip().splitlines() or [type(error).__name__]
         pipe.send(("failed", " ".join(lines[0].split())[:400]))

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -35,26 +34,35 @@ class Ranks:
         self.settings = settings
         self.processes: list[subprocess.Popen[bytes]] = []
         self.pipes: list[Connection] = []
-        # NCCL connects when a group first speaks, long after the ranks are ready, so the store stays.
-        self.folder = tempfile.TemporaryDirectory(prefix="accelkit-ranks-")
+        # NCCL connects when a group first speaks, long after the ranks are ready. So what they find each other by is a file
+        # without a name: every rank holds it open, and it goes away with the last of them, however that ends.
+        store = os.memfd_create("accelkit-ranks")
         try:
             for rank in range(settings.world):
-                self._start(rank, str(Path(self.folder.name, "store")))
+                self._start(rank, store)
             self.about = [facts for _, facts in self._answers(range(settings.world), START_S)]
         except Lost as lost:
             raise Refused(str(lost)) from None
         except BaseException:
             self.stop()
             raise
+        finally:
+            os.close(store)
 
-    def _start(self, rank: int, store: str) -> None:
+    def _start(self, rank: int, store: int) -> None:
         ours, theirs = Pipe()
         threads = max(1, len(os.sched_getaffinity(0)) // self.settings.world)
-        told = {**self.settings.told(), "rank": rank, "store": store, "pipe": theirs.fileno(), "threads": threads}
+        told = {
+            **self.settings.told(),
+            "rank": rank,
+            "store": f"/proc/self/fd/{store}",
+            "pipe": theirs.fileno(),
+            "threads": threads,
+        }
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "NCCL_LAUNCH_MODE": "GROUP"}
         command = [shutil.which("python3") or sys.executable, "-m", f"{__package__}.rank", json.dumps(told)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()], env=environment)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno(), store], env=environment)
         theirs.close()
         self.processes.append(process)
         self.pipes.append(ours)
@@ -155,4 +163,3 @@ class Ranks:
                 process.wait()
             with suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]
-        self.folder.cleanup()

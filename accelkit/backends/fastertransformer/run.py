@@ -22,31 +22,30 @@ class Told:
 
     request: Any
     ask: Ask
-    ids: list[list[int]] = field(default_factory=list)
-    chances: list[list[float]] = field(default_factory=list)
-    over: list[bool] = field(default_factory=list)
+    ids: list[list[int]] = field(init=False)
+    over: list[bool] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ids, self.chances = [[] for _ in self.ask.rows], [[] for _ in self.ask.rows]
-        self.over = [False for _ in self.ask.rows]
+        rows, count = self.ask.rows, max(row.count for row in self.ask.rows)
+        self.ids, self.over = [[] for _ in rows], [False for _ in rows]
+        # The prompt, the new ids, and the end as padding.
+        self._written = np.empty((len(rows), 1, self.ask.width + count), np.uint32)
+        self._chances = np.zeros((len(rows), 1, count), np.float32)
+        for written, row in zip(self._written[:, 0], rows):
+            written[:], written[: len(row.ids)] = row.end, row.ids
 
     def add(self, ids: list[int], chances: list[float]) -> None:
         """Take one more id for every row that is not complete."""
-        for row, (index, chance) in enumerate(zip(ids, chances)):
-            if not self.over[row]:
-                self.ids[row].append(index)
-                self.chances[row].append(chance)
-                self.over[row] = sampling.over(self.ask.rows[row], self.ids[row])
+        for number, (row, fresh, index, chance) in enumerate(zip(self.ask.rows, self.ids, ids, chances)):
+            if not self.over[number]:
+                self._written[number, 0, len(row.ids) + len(fresh)] = index
+                self._chances[number, 0, len(fresh)] = chance
+                fresh.append(index)
+                self.over[number] = sampling.over(row, fresh)
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """The outputs as they are now: the prompt, the new ids, and the end as padding."""
-        rows, count = self.ask.rows, max(row.count for row in self.ask.rows)
-        ids = np.array([[[row.end] * (self.ask.width + count)] for row in rows], np.uint32)
-        chances = np.zeros((len(rows), 1, count), np.float32)
-        for number, row in enumerate(rows):
-            told = [*row.ids, *self.ids[number]]
-            ids[number, 0, : len(told)] = told
-            chances[number, 0, : len(self.chances[number])] = self.chances[number]
+        """The outputs as they are now."""
+        rows, ids, chances = self.ask.rows, self._written.copy(), self._chances.copy()
         lengths = [[len(row.ids) + len(fresh)] for row, fresh in zip(rows, self.ids)]
         found: dict[str, np.ndarray] = {
             contract.OUTPUT: ids, contract.LENGTH: np.array(lengths, np.uint32),

@@ -18,24 +18,32 @@ class Chooser:
     """Chooses for the rows of one batch; every row draws from a generator of its own, whatever stands beside it."""
 
     def __init__(self, rows: Sequence[Row]):
-        self.rows, self.told = rows, [list(row.ids) for row in rows]
-        self._draws = [torch.Generator().manual_seed(row.seed % 2**63) for row in rows]
+        self.rows = rows
+        # What a row alone needs to know: what was told so far, and its generator. The others are chosen for all at once.
+        self._alone = {
+            number: (list(row.ids), torch.Generator().manual_seed(row.seed % 2**63))
+            for number, row in enumerate(rows)
+            if row.repetition_penalty != 1 or row.bad or not _greedy(row)
+        }
+        self._temperatures = torch.tensor([[row.temperature] for row in rows])
 
     def choose(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next ids [N] and their log probabilities [N] for logits [N, vocabulary]."""
-        ids, chances = [], []
-        for row, told, draw, values in zip(self.rows, self.told, self._draws, logits.float().cpu()):
-            values = self._penalised(row, told, values)
-            chance = values.log_softmax(0)
-            index = self._drawn(row, values, draw)
+        """The next ids [N] and their log probabilities [N] for logits [N, vocabulary], where the logits are."""
+        self._temperatures = self._temperatures.to(logits.device)
+        values = logits.float() / self._temperatures
+        ids = values.argmax(1)
+        chances = values.log_softmax(1).gather(1, ids[:, None])[:, 0]
+        for number, (told, draw) in self._alone.items():
+            row, mine = self.rows[number], values[number].cpu()
+            mine = self._penalised(row, told, mine)
+            index = self._drawn(row, mine, draw)
             told.append(index)
-            ids.append(index)
-            chances.append(float(chance[index]))
-        return torch.tensor(ids), torch.tensor(chances)
+            ids[number], chances[number] = index, mine.log_softmax(0)[index]
+        return ids, chances
 
     @staticmethod
     def _penalised(row: Row, told: list[int], values: torch.Tensor) -> torch.Tensor:
-        values = values / row.temperature
+        values = values.clone()
         if row.repetition_penalty != 1:
             seen = torch.tensor(sorted(set(told)))
             had = values[seen]
@@ -47,7 +55,7 @@ class Chooser:
 
     @staticmethod
     def _drawn(row: Row, values: torch.Tensor, draw: torch.Generator) -> int:
-        if row.top_k == 1 or (not row.top_k and not row.top_p):
+        if _greedy(row):
             return int(values.argmax())
         count = row.top_k or len(values)
         best, ids = values.topk(min(count, len(values)))
@@ -56,9 +64,13 @@ class Chooser:
         return int(ids[min(int((total <= limit).sum()), len(ids) - 1)])
 
 
+def _greedy(row: Row) -> bool:
+    return row.top_k == 1 or (not row.top_k and not row.top_p)
+
+
 def over(row: Row, fresh: Sequence[int]) -> bool:
     """Whether a row is complete: its number of ids, its end, or a stop word, which may begin in the prompt."""
     if len(fresh) >= row.count or fresh[-1] == row.end:
         return True
-    told = (*row.ids, *fresh)
+    told = (*row.ids, *fresh) if row.stop else ()
     return any(told[-len(word) :] == word for word in row.stop)
