@@ -100,3 +100,20 @@ def test_steps_keep_log_and_result_of_each_and_go_on_behind_one_that_fails(tmp_p
     assert "no step batch3" in (tmp_path / "batch3.log").read_text()
     assert "skipped" in (tmp_path / "refusals.log").read_text() and (tmp_path / "refusals.tar.gz").exists()
     assert subprocess.run([script], capture_output=True).returncode == 2
+
+
+def test_queues_run_beside_each_other_each_in_a_checkout_of_its_own(tmp_path):
+    script = Path(module.__file__).with_name("queues.sh")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [script, "h200", tmp_path, "7 refusals", "8,9 batch3"], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 1, done.stderr
+    assert sorted(line.split(",")[0] for line in done.stdout.splitlines() if "exit code" in line) == [
+        "7: refusals: exit code 0",
+        "8",
+    ]
+    assert "skipped" in (tmp_path / "7/refusals.log").read_text()
+    assert "no step batch3" in (tmp_path / "8,9/batch3.log").read_text()
+    assert (tmp_path / "7/checkout/accelkit").is_dir() and not (tmp_path / "7/checkout/.git").exists()
+    assert subprocess.run([script], capture_output=True).returncode == 2
