@@ -12,7 +12,7 @@ from accelkit.errors import ConfigError
 
 MEMORY = "ACCELKIT_MEMORY_MB"
 VARIABLES = (
-    "ACCELKIT_BUDGET", "ACCELKIT_CACHE", "ACCELKIT_PROFILE_DIR", "ACCELKIT_RECORD", "ACCELKIT_RESUME", "ACCELKIT_TOUR", MEMORY,
+    "ACCELKIT_BUDGET", "ACCELKIT_CACHE", "ACCELKIT_PROFILE_DIR", "ACCELKIT_RECORD", "ACCELKIT_TOUR", MEMORY,
     "ACCELKIT_HTTP_PORT", "ACCELKIT_GRPC_PORT", "ACCELKIT_METRICS_PORT", "ACCELKIT_LAB_PORT", "ACCELKIT_USER_ID",
 )  # fmt: skip
 """Those of one name each; an interpreter and its libraries are named by backend or path besides."""

@@ -4,13 +4,11 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from accelkit import comparison, models, recorded, report
-from accelkit.errors import ModelError
 from accelkit.measure import result
 from accelkit.measure.bench import Load
 from tests.gpu import record as module
@@ -53,22 +51,6 @@ def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, 
     monkeypatch.setattr(comparison, "built_by", lambda *about: "other")
     record.record("here", ["batch2"], *given)
     assert asked == [1, 2, 2], "it does not say what built its files"
-
-
-def test_files_that_time_no_kernels_are_made_beside_each_other(record, monkeypatch):
-    """Each waits for the other; one that cannot be made does not end the rest."""
-    meet, placed = threading.Barrier(2, timeout=20), []
-
-    def place(path, model, store, precision, **settings):
-        meet.wait()
-        placed.append((path.NAME, precision))
-        raise ModelError("not here")
-
-    monkeypatch.setattr(record, "TOGETHER", ("onnxruntime-cpu",))
-    monkeypatch.setattr(record.paths, "place", place)
-    specs = ["onnxruntime-cpu:fp32", "openvino:fp32", "onnxruntime-cpu:int8"]
-    record.build_together(models.get("text_recognition", "small"), record.STEPS["batch2"], specs)
-    assert sorted(placed) == [("onnxruntime-cpu", "fp32"), ("onnxruntime-cpu", "int8")]
 
 
 def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):
@@ -114,6 +96,6 @@ def test_queues_run_beside_each_other_each_in_a_checkout_of_its_own(tmp_path):
         "8",
     ]
     assert "skipped" in (tmp_path / "7/refusals.log").read_text()
-    assert "no step batch3" in (tmp_path / "8,9/batch3.log").read_text()
+    assert "no step batch3" in (tmp_path / "8-9/batch3.log").read_text()
     assert (tmp_path / "7/checkout/accelkit").is_dir() and not (tmp_path / "7/checkout/.git").exists()
     assert subprocess.run([script], capture_output=True).returncode == 2

@@ -43,7 +43,8 @@ def run(
 def one(path: Path, out: Path, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Execute one lesson and return its row of the summary; never raises for what the lesson does."""
     results = out / "results" / f"{path.stem}.json"
-    results.unlink(missing_ok=True)
+    for old in (results, replaying.measured(path.stem, out)):
+        old.unlink(missing_ok=True)
     started, kind, error = time.monotonic(), None, None
     try:
         execute(path, out / path.name, out, tick)

@@ -26,9 +26,8 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
     path = form.lesson(name)
     stem, cells_now = path.stem, form.record_hash(form.read(path))["cells"]
     made, record = measured(stem), form.NOTEBOOKS / FOLDER / f"{stem}.json"
-    cells = _left(made)
-    before = set(cells)
     made.unlink(missing_ok=True)
+    cells: dict[str, Any] = {}
     if missing and not record.exists():
         print(
             f"No cell of this lesson is on record yet from a machine that has it all; those that lack it say so: {missing}"
@@ -40,10 +39,7 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
         if lacking is None:
             from accelkit.comparison import where
 
-            if key in before:
-                print("measured by the run that this one goes on with")
-            else:
-                cells[key] = json.loads(json.dumps(measure()))
+            cells[key] = json.loads(json.dumps(measure()))
             form.write(made, json.dumps({"where": where(None), "cells": cells}, indent=1, ensure_ascii=False) + "\n")
             return cells[key]
         found = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"cells": {}}
@@ -59,16 +55,6 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
         return found["cells"][key]
 
     return shown
-
-
-def _left(made: Path) -> dict[str, Any]:
-    """What a run that was cut off measured on this machine, if ACCELKIT_RESUME asks for it."""
-    if not os.environ.get("ACCELKIT_RESUME") or not made.exists():
-        return {}
-    from accelkit.comparison import where
-
-    found, now = json.loads(made.read_text(encoding="utf-8")), where(None)
-    return found["cells"] if all(found["where"][part] == now[part] for part in ("machine", "versions")) else {}
 
 
 def measured(stem: str, out: Path = form.OUT) -> Path:

@@ -37,7 +37,7 @@ SHORT = ("time window", "--measurement-interval", "failed to find the requested 
 """What perf_analyzer says when none or one ended in a window; the third, when the server's counters did not move in it."""
 BEFORE: list[str] = []
 """Words before perf_analyzer's command line, such as those of taskset, which keep the load generator off the model's CPUs."""
-_FLAT = rb'\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}'  # texts may hold brackets
+_FLAT = rb'\{[^{}"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^{}"]*)*\}'  # texts may hold brackets
 TENSORS = re.compile(rb'"(?:request_inputs|response_outputs)":(?:%s|\[(?:%s,?)*\]),?' % (_FLAT, _FLAT))
 
 

@@ -18,8 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from accelkit import comparison, interpreters, machine, models, paths, recorded, repository
 from accelkit.budget import BUDGETS
-from accelkit.errors import AccelkitError, MeasureError
+from accelkit.errors import MeasureError
 from accelkit.measure import bench, result
 from accelkit.measure.bench import Load
 from accelkit.models import files, named
@@ -55,9 +54,6 @@ class Step:
 
 PYTORCH = ("pytorch", "pytorch-aoti", "torch-tensorrt")
 """Eager, compiled and with TensorRT: also called as PyTorch's users call a model, without a server."""
-
-TOGETHER = ("pytorch", "pytorch-aoti")
-"""Paths whose files are made beside each other: making them does not time kernels, which TensorRT's does."""
 
 STEPS = {
     "batch16": Step(Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt", *PYTORCH)),
@@ -102,19 +98,6 @@ def done(file: Path, step: Step, model: models.Model, specs: Iterable[str]) -> b
 
 def _fitted(path: paths.Path, model: models.Model, step: Step) -> dict[str, int]:
     return paths.fitted(path, machine.probe(), step.load.batch, model.max_batch)
-
-
-def build_together(model: models.Model, step: Step, specs: Sequence[str]) -> None:
-    """Put the files of TOGETHER into the cache; why one cannot be made is said where it is measured."""
-
-    def build(spec: str) -> None:
-        path, precision = paths.one(spec, model)
-        with suppress(AccelkitError), tempfile.TemporaryDirectory(prefix="accelkit-record-") as store:
-            paths.place(path, model, Path(store), precision, **_fitted(path, model, step))
-
-    chosen = [spec for spec in specs if spec.split(":")[0] in TOGETHER]
-    with ThreadPoolExecutor(max_workers=max(1, len(chosen))) as pool:
-        list(pool.map(build, chosen))
 
 
 @contextmanager
@@ -180,7 +163,6 @@ def record(
 def measured(step: Step, model: models.Model, specs: Sequence[str], baseline: str, out: Path) -> list[result.Result]:
     """Return the rows of one step; the raw exports are in `out`."""
     limits = replace(BUDGETS["quick"], repeats=step.repeats, samples=SAMPLES)
-    build_together(model, step, specs)
     with ExitStack() as stack:
         own = {
             paths.label(*spec.split(":")): stack.enter_context(in_process(spec, model, step, limits.window_s, out))

@@ -31,18 +31,19 @@ _ENTRY, _PTX, _CODE = struct.Struct("<HHIQ12xI"), 1, 2
 def prune(library: bytearray, capability: int) -> int:
     """Zero in place the kernels that a GPU of this compute capability (90 is 9.0) does not take; return how many bytes.
 
-    It takes machine code of its own capability, and where an entry's fat binary has none, the newest PTX that is not newer.
+    It takes the newest machine code of its own generation that is not newer than it is (8.6 runs what is for 8.0), and where a fat
+    binary has none, the newest PTX that is not.
     """
     zeroed, at = 0, library.find(_REGION)
     while at >= 0:
         (size,) = struct.unpack_from("<Q", library, at + len(_REGION))
         end = at + 16 + size
         entries = _entries(library, at + 16, end) if 0 < size <= len(library) - at - 16 else []
-        own = any((kind, capable) == (_CODE, capability) for kind, capable, _, _ in entries)
-        newest = max((each for kind, each, _, _ in entries if kind == _PTX and each <= capability), default=0)
+        fits = [(kind, each) for kind, each, _, _ in entries if each <= capability]
+        code = max((each for kind, each in fits if kind == _CODE and each // 10 == capability // 10), default=0)
+        text = 0 if code else max((each for kind, each in fits if kind == _PTX), default=0)
         for kind, capable, start, length in entries:
-            kept = capable == capability if kind == _CODE else not own and capable == newest
-            if kind in (_CODE, _PTX) and not kept:
+            if (kind == _CODE and capable != code) or (kind == _PTX and capable != text):
                 library[start : start + length] = bytes(length)
                 zeroed += length
         at = library.find(_REGION, end if entries else at + 8)

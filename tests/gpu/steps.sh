@@ -29,7 +29,9 @@ run() {
 keep() {
     while sleep 1; do
         for log in "${TMPDIR:-/tmp}"/accelkit-server-*/log.txt; do
-            [ -f "$log" ] && cp -u "$log" "$out/$1.$(basename "$(dirname "$log")").log"
+            [ -f "$log" ] || continue
+            kept=$out/$1.$(basename "$(dirname "$log")").log
+            ln "$log" "$kept" || [ "$log" -ef "$kept" ] || cp -u "$log" "$kept" # a link has the last lines too
         done
     done
 }

@@ -51,19 +51,6 @@ def test_with_nothing_missing_a_cell_is_measured_and_kept(place, capsys):
     assert {"date", "machine", "versions"} <= set(kept["where"]) and capsys.readouterr().out == ""
 
 
-def test_a_run_that_was_cut_off_is_gone_on_with_where_that_is_asked_for(place, capsys, monkeypatch):
-    made, _ = place
-    replay(LESSON, None)("speed", lambda: 1)
-    monkeypatch.setenv("ACCELKIT_RESUME", "1")
-    shown = replay(LESSON, None)
-    assert shown("speed", never) == 1 and shown("seconds", lambda: 3) == 3
-    assert capsys.readouterr().out == "measured by the run that this one goes on with\n"
-    kept = json.loads(made.read_text())
-    assert kept["cells"] == {"speed": 1, "seconds": 3}
-    made.write_text(json.dumps({**kept, "where": {**kept["where"], "machine": "another"}}))
-    assert replay(LESSON, None)("speed", lambda: 2) == 2, "another machine's is measured again"
-
-
 def test_what_an_earlier_run_measured_does_not_stay(place):
     made, _ = place
     replay(LESSON, None)("speed", lambda: 1)

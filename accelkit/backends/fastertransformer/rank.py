@@ -39,9 +39,8 @@ class Rank:
         torch.set_grad_enabled(False)
         rank, world = told["rank"], told["ranks"] * told["stages"]
         cuda = torch.cuda.is_available()
-        torch.set_num_threads(
-            min(4, told["threads"]) if cuda else told["threads"]
-        )  # a GPU's process has little to compute
+        # The process of a GPU has little to compute by itself.
+        torch.set_num_threads(min(4, told["threads"]) if cuda else told["threads"])
         if cuda and torch.cuda.device_count() % world:
             there = torch.cuda.device_count()
             raise ValueError(
