@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +186,13 @@ def test_what_is_refused_for_its_config_the_linter_finds(loaded):
         assert (not errors) == (name in elsewhere), (name, errors)
     for name in (*CUTS, "streaming", "gathering"):
         assert {found.rule for found in lint.file(folder / name / "config.pbtxt")} == {"ft-compiled"}
+
+
+def test_the_instance_itself_needs_no_pytorch():
+    """Its ranks do; a model that is refused is refused seconds sooner."""
+    modules = ", ".join(f"accelkit.backends.fastertransformer.{name}" for name in ("run", "ranks", "settings"))
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_every_key_is_described_and_named_in_the_table_alone():

@@ -147,7 +147,7 @@ def test_a_notebook_kernel_that_is_interrupted_restarted_and_killed(repository):
     cell = STARTER.replace("sys.argv[1]", repr(str(repository)))
     try:
         facts = facts_of(run(cell))
-        client.execute("import time; time.sleep(60)")
+        client.execute("import time; time.sleep(60)", stop_on_error=False)  # or what comes next may be dropped
         time.sleep(1)
         manager.interrupt_kernel()
         client.get_shell_msg(timeout=60)

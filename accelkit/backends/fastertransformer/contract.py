@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,3 +148,11 @@ def _words(values: np.ndarray | None, rows: int, name: str) -> list[tuple[tuple[
         stops = [0, *(end for end in ends if end > 0)]
         found.append(tuple(tuple(ids[start:end]) for start, end in zip(stops, stops[1:]) if end > start))
     return found
+
+
+def over(row: Row, fresh: Sequence[int]) -> bool:
+    """Whether a row is complete: its number of ids, its end, or a stop word, which may begin in the prompt."""
+    if len(fresh) >= row.count or fresh[-1] == row.end:
+        return True
+    told = (*row.ids, *fresh) if row.stop else ()
+    return any(told[-len(word) :] == word for word in row.stop)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from accelkit.backends import host
-from accelkit.backends.fastertransformer import contract, memory, sampling
+from accelkit.backends.fastertransformer import contract, memory
 from accelkit.backends.fastertransformer.contract import Ask, Row
 from accelkit.backends.fastertransformer.ranks import Lost, Ranks
 from accelkit.backends.fastertransformer.settings import Settings
@@ -41,7 +41,7 @@ class Told:
                 self._written[number, 0, len(row.ids) + len(fresh)] = index
                 self._chances[number, 0, len(fresh)] = chance
                 fresh.append(index)
-                self.over[number] = sampling.over(row, fresh)
+                self.over[number] = contract.over(row, fresh)
 
     def outputs(self) -> dict[str, np.ndarray]:
         """The outputs as they are now."""

@@ -66,11 +66,3 @@ class Chooser:
 
 def _greedy(row: Row) -> bool:
     return row.top_k == 1 or (not row.top_k and not row.top_p)
-
-
-def over(row: Row, fresh: Sequence[int]) -> bool:
-    """Whether a row is complete: its number of ids, its end, or a stop word, which may begin in the prompt."""
-    if len(fresh) >= row.count or fresh[-1] == row.end:
-        return True
-    told = (*row.ids, *fresh) if row.stop else ()
-    return any(told[-len(word) :] == word for word in row.stop)
