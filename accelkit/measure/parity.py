@@ -97,7 +97,9 @@ def _rule(model: Model, precision: str) -> str:
 
 def held_to(requested: str, observed: str | None) -> str:
     """Return the precision whose limits outputs are held to: the one asked for, but of fp32 what the hardware made of it."""
-    return observed if requested == "fp32" and observed in REDUCED else requested
+    seen = (observed or "").split("+")
+    reduced = [precision for precision in REDUCED if precision in seen]
+    return reduced[-1] if reduced and requested == "fp32" and {*seen} <= {"fp32", *REDUCED} else requested
 
 
 def tolerance(model: Model, precision: str) -> Tolerance:

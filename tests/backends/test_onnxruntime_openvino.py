@@ -24,6 +24,8 @@ plugin = pytest.importorskip("onnxruntime_ep_openvino")
 MISSING = paths.get("onnxruntime-openvino").unavailable(machine.probe())
 needs_device = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 PROVIDER = "OpenVINOExecutionProvider"
+REDUCED = machine.bf16(machine.probe().isa)
+"""Whether OpenVINO computes what multiplies in BF16 here."""
 
 
 def accelerated(*parameters: str, count: int = 1) -> str:
@@ -124,7 +126,7 @@ def test_the_nodes_move_and_the_answers_stay(served):
         for facts in sessions(profiles, name):
             assert facts["providers"] == [PROVIDER, "CPUExecutionProvider"]
             assert facts["assigned"] == {PROVIDER: 3}, name
-        np.testing.assert_allclose(answers[name], answers["plain"], rtol=1e-5)
+        np.testing.assert_allclose(answers[name], answers["plain"], rtol=1e-2 if REDUCED else 1e-5)
     assert len(sessions(profiles, "three")) == 3
     assert sessions(profiles, "plain")[0]["assigned"] == {"CPUExecutionProvider": 3}
 
@@ -226,7 +228,8 @@ def test_evidence_names_the_provider_and_refuses_a_run_without_it(served):
     assert moved.nodes["OpenVINOExecutionProvider subgraph"] == 1 and "3 of 3 nodes" in moved.how
     assert split.nodes["OpenVINOExecutionProvider subgraph"] == 2 and split.nodes["CPUExecutionProvider float32"] == 1
     assert "2 of 3 nodes" in split.how and split.observed == "fp32"
-    assert read(profiles / "quantized").observed == "int8" and read(profiles / "moved").observed == "fp32"
+    assert read(profiles / "quantized").observed == "int8"
+    assert read(profiles / "moved").observed == ("bf16" if REDUCED else "fp32")
     for name in ("unmoved", "plain"):
         with pytest.raises(MeasureError, match="no node ran on OpenVINO"):
             read(profiles / name)

@@ -86,6 +86,19 @@ def test_a_lesson_that_ends_in_another_way_is_failed(tmp_path, monkeypatch, sour
     assert row["outcome"] == "failed" and said in row["error"] and "\n" not in row["error"]
 
 
+@pytest.mark.parametrize(("deaths", "outcome", "said"), [(1, "ok", ""), (2, "failed", "Kernel died before replying")])
+def test_a_kernel_that_never_started_is_started_once_more(tmp_path, monkeypatch, deaths, outcome, said):
+    """As one does whose port another process has taken meanwhile."""
+    starter = tmp_path / "python"
+    each = "".join(f"mkdir {tmp_path}/death-{number} 2>/dev/null && exit 1\n" for number in range(deaths))
+    starter.write_text(f'#!/bin/sh\n{each}exec {sys.executable} "$@"\n')
+    starter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(starter))
+    row = execution.one(tiny.lesson(tmp_path), tmp_path / "out")
+    assert (row["outcome"], said in (row["error"] or "")) == (outcome, True)
+    assert len(list(tmp_path.glob("death-*"))) == deaths
+
+
 @pytest.mark.parametrize(
     ("rows", "mode"),
     [

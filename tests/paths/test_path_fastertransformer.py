@@ -126,7 +126,7 @@ def test_a_comparison_has_it_as_its_baseline(tmp_path):
     rows = comparison.compare(
         models.get("gpt"),
         ["fastertransformer", "openvino", "fil"],
-        load=Load(4, 1),
+        load=Load(1, 1),
         out=tmp_path,
         progress=False,
         limits=budget.budget(),
