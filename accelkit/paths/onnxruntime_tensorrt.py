@@ -1,7 +1,7 @@
 """TensorRT inside ONNX Runtime: it takes every part of the graph that it can, the CUDA provider takes the rest.
 
 An engine is built for a range of shapes, at load where the config names the range, else at the first request of each new
-shape; that takes a minute, and a cache on disk saves it at the next start.
+shape; that takes seconds to minutes, and a cache on disk saves it at the next start.
 """
 
 from __future__ import annotations
