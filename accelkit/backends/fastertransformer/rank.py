@@ -62,7 +62,8 @@ class Rank:
         kind = str(self.network.layers[0]["mlp.c_fc.weight"].dtype).removeprefix("torch.")
         self.about = {
             "rank": rank, "process": os.getpid(), "device": str(device), "stage": self.links.stage, "place": self.links.place,
-            "layers": len(self.network.layers), "dtype": kind, "transport": "nccl" if cuda else "gloo", **self.network.holds(),
+            "layers": len(self.network.layers), "dtype": kind, "transport": "nccl" if cuda else "gloo", "torch": torch.__version__,
+            **self.network.holds(), "allocated": torch.cuda.memory_allocated() if cuda else None,
         }  # fmt: skip
         self.steps = self.ids = self.cache = 0
 
