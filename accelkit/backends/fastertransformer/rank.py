@@ -6,6 +6,7 @@ It loads its part, then does what comes through a pipe: ("start", rows), ("step"
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -128,6 +129,7 @@ def main() -> None:
     pipe = Connection(told["pipe"])
     try:
         rank = Rank(told)
+        gc.freeze()  # PyTorch's many objects live until the end: no look at them between two ids
         pipe.send(("ready", rank.about))
         while True:
             name, *arguments = pipe.recv()
