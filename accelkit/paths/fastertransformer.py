@@ -36,9 +36,12 @@ OPTIONAL = (
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     """Return what is missing: the package torch, or a GPT where the model is another."""
+    from accelkit import interpreters
+
     if model is not None and model.kind != GENERATES:
         return f"needs {NEEDS}; {model.name} generates nothing"
-    return None if "torch" in machine.runtimes else f"needs {NEEDS}; missing here: pip install 'accelkit[torch]'"
+    there = "torch" in interpreters.has(NAME, BACKEND, machine)
+    return None if there else f"needs {NEEDS}; missing here: pip install 'accelkit[torch]'"
 
 
 def build(model: Model, directory: Path, precision: str = "fp32", tensor_para: int = 1) -> Built:

@@ -131,6 +131,8 @@ def test_every_cut_writes_what_the_reference_writes(loaded, prompts, name):
     assert found["response_input_lengths"].ravel().tolist() == [len(prompt) for prompt in prompts]
     processes = gpts.ranks(folder / name)
     assert len(processes) == ranks * stages
+    instance = re.search(r"PPid:\s*(\d+)", Path(f"/proc/{processes[0]}/status").read_text())[1]
+    assert "libtorch" not in Path(f"/proc/{instance}/maps").read_text()  # nothing that ranks say brings it in
     server.unload(name)
     assert gpts.gone(processes)
 

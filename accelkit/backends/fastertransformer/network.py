@@ -39,7 +39,7 @@ class Network:
             self.whole["head"] = head[links.place * part : (links.place + 1) * part].to(device, self.type).contiguous()
         numbers = range(links.stage * each, (links.stage + 1) * each)
         self.layers = [self._layer(directory, header, number) for number in numbers]
-        self.cache: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.cache: list[torch.Tensor] = []
         self.reach, self.every = 0, torch.arange(0)
 
     def _loaded(self, values: np.ndarray) -> torch.Tensor:
@@ -50,7 +50,8 @@ class Network:
         layer = {name: self._loaded(values) for name, values in part.items()}
         for name in ("attn.c_attn.weight", "attn.c_attn.bias"):
             layer[name] = layer[name].flatten(-2)
-        return layer
+        # As functional.linear takes them, which adds a bias in the same kernel.
+        return {name: value.T if value.ndim == 2 else value for name, value in layer.items()}
 
     def holds(self) -> dict[str, int]:
         """Bytes of the weights that ranks and stages cut between them, and of those that are copies."""
@@ -62,18 +63,12 @@ class Network:
     def begin(self, rows: int, reach: int) -> None:
         """Make an empty cache for so many rows of so many ids."""
         self.reach, self.every = reach, torch.arange(reach, device=self.device)
-        dims = (rows, self.heads, reach, self.sizes.head)
-        self.cache = [
-            (
-                torch.zeros(dims, dtype=self.type, device=self.device),
-                torch.zeros(dims, dtype=self.type, device=self.device),
-            )
-            for _ in self.layers
-        ]
+        dims = (len(self.layers), 2, rows, self.heads, reach, self.sizes.head)
+        self.cache = list(torch.zeros(dims, dtype=self.type, device=self.device))
 
     def cached(self) -> int:
         """Bytes of the cache of this batch."""
-        return sum(one.nbytes for pair in self.cache for one in pair)
+        return sum(one.nbytes for one in self.cache)
 
     def end(self) -> None:
         """Let go of the cache."""
@@ -89,8 +84,9 @@ class Network:
             hidden = self.links.receive(like)
         # As numbers, which every layer adds: of truths each would make them anew.
         seen = torch.where(self.every <= places[:, None, :, None], 0.0, -torch.inf).to(self.type)
+        slots = places[:, None, :, None].expand(2, rows, self.heads, length, self.sizes.head)
         for layer, cache in zip(self.layers, self.cache):
-            hidden = self._through(hidden, layer, cache, places, seen)
+            hidden = self._through(hidden, layer, cache, slots, seen)
         if not self.last:
             self.links.send(hidden)
             return None
@@ -101,21 +97,23 @@ class Network:
         self,
         hidden: torch.Tensor,
         layer: dict[str, torch.Tensor],
-        cache: tuple[torch.Tensor, torch.Tensor],
-        places: torch.Tensor,
+        cache: torch.Tensor,
+        slots: torch.Tensor,
         seen: torch.Tensor,
     ) -> torch.Tensor:
         rows, length, _ = hidden.shape
-        joined = self._norm(hidden, layer, "ln_1") @ layer["attn.c_attn.weight"] + layer["attn.c_attn.bias"]
-        query, key, value = joined.view(rows, length, 3, self.heads, self.sizes.head).permute(2, 0, 3, 1, 4)
-        for kept, fresh in zip(cache, (key, value)):
-            kept.scatter_(2, places[:, None, :, None].expand_as(fresh), fresh)
-        mixed = functional.scaled_dot_product_attention(query, *cache, attn_mask=seen)
+        normed = self._norm(hidden, layer, "ln_1")
+        joined = functional.linear(normed, layer["attn.c_attn.weight"], layer["attn.c_attn.bias"])
+        joined = joined.view(rows, length, 3, self.heads, self.sizes.head).permute(2, 0, 3, 1, 4)
+        cache.scatter_(3, slots, joined[1:])  # key and value
+        mixed = functional.scaled_dot_product_attention(joined[0], cache[0], cache[1], attn_mask=seen)
         mixed = mixed.transpose(1, 2).reshape(rows, length, -1)
         # The bias is whole on every rank and is added once, after the sum.
-        hidden = hidden + self.links.sum(mixed @ layer["attn.c_proj.weight"]) + layer["attn.c_proj.bias"]
-        inner = self._norm(hidden, layer, "ln_2") @ layer["mlp.c_fc.weight"] + layer["mlp.c_fc.bias"]
-        inner = functional.gelu(inner, approximate="tanh") @ layer["mlp.c_proj.weight"]
+        mixed = self.links.sum(functional.linear(mixed, layer["attn.c_proj.weight"]))
+        hidden = hidden + mixed + layer["attn.c_proj.bias"]
+        normed = self._norm(hidden, layer, "ln_2")
+        inner = functional.linear(normed, layer["mlp.c_fc.weight"], layer["mlp.c_fc.bias"])
+        inner = functional.linear(functional.gelu(inner, approximate="tanh"), layer["mlp.c_proj.weight"])
         return hidden + self.links.sum(inner) + layer["mlp.c_proj.bias"]
 
     def _norm(self, values: torch.Tensor, state: dict[str, torch.Tensor], name: str) -> torch.Tensor:

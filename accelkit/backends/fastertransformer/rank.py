@@ -6,6 +6,7 @@ It loads its part, then does what comes through a pipe: ("start", rows), ("step"
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -62,7 +63,9 @@ class Rank:
         kind = str(self.network.layers[0]["mlp.c_fc.weight"].dtype).removeprefix("torch.")
         self.about = {
             "rank": rank, "process": os.getpid(), "device": str(device), "stage": self.links.stage, "place": self.links.place,
-            "layers": len(self.network.layers), "dtype": kind, "transport": "nccl" if cuda else "gloo", **self.network.holds(),
+            "layers": len(self.network.layers), "dtype": kind, "transport": "nccl" if cuda else "gloo",
+            # Text that needs no PyTorch to be read: the instance has none.
+            "torch": str(torch.__version__), **self.network.holds(), "allocated": torch.cuda.memory_allocated() if cuda else None,
         }  # fmt: skip
         self.steps = self.ids = self.cache = 0
 
@@ -109,10 +112,11 @@ class Rank:
     def _next(self, logits: Any) -> Any:
         import torch
 
-        rows = len(self.chooser.rows)
-        ids, chances = torch.zeros(rows, dtype=torch.int64, device=self.network.device), None
+        rows, chances = len(self.chooser.rows), None
         if logits is not None:
             ids, chances = self.chooser.choose(logits)
+        else:
+            ids = torch.empty(rows, dtype=torch.int64, device=self.network.device)
         self.last = self.links.tell(ids)
         self.steps, self.ids = self.steps + 1, self.ids + rows
         return (self.last.tolist(), chances.tolist()) if self.speaks and chances is not None else None
@@ -125,6 +129,7 @@ def main() -> None:
     pipe = Connection(told["pipe"])
     try:
         rank = Rank(told)
+        gc.freeze()  # PyTorch's many objects live until the end: no look at them between two ids
         pipe.send(("ready", rank.about))
         while True:
             name, *arguments = pipe.recv()

@@ -86,26 +86,13 @@ class Ranks:
             except (OSError, ValueError):
                 self._give_up(rank, None)
 
-    def start(self, rows: Any) -> tuple[list[int], list[float]]:
-        """Begin a batch; the first id of every row with its log probability."""
-        self.tell("start", rows)
-        return self._spoken()
-
-    def step(self) -> tuple[list[int], list[float]]:
-        """One more id of every row with its log probability."""
-        self.tell("step")
-        return self._spoken()
-
-    def end(self) -> None:
-        """End the batch."""
-        self.tell("end")
-
     def facts(self) -> list[dict[str, Any]]:
         """What every rank holds and has said so far."""
         self.tell("facts")
         return [facts for _, facts in self._answers(range(len(self.pipes)), START_S)]
 
-    def _spoken(self) -> tuple[list[int], list[float]]:
+    def spoken(self) -> tuple[list[int], list[float]]:
+        """The next id of every row with its log probability, after "start" or "step"."""
         speaker = len(self.pipes) - self.settings.ranks
         return self._answers([speaker], None)[0][1]
 

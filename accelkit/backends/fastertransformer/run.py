@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,9 +72,10 @@ class Runner:
                 asked.append(Told(request, self._ask(request)))
             except Refused as refused:
                 answers[id(request)] = self._failure(str(refused))
-        for group in self._groups(asked, answers):
+        for number, group in enumerate(self._groups(asked, answers)):
             try:
-                self._there()
+                if number:  # the first one's were there just now
+                    self._there()
                 self._run(group)
                 answers |= {id(one.request): self._response(one) for one in group if id(one.request) not in answers}
             except (Lost, Refused) as lost:
@@ -127,18 +127,20 @@ class Runner:
     def _run(self, group: list[Told]) -> None:
         rows: list[Row] = [row for told in group for row in told.ask.rows]
         self.requests, self.batches = self.requests + len(group), self.batches + 1
-        ask: Callable[[], Any] = lambda: self._ranks.start(rows)  # noqa: E731
-        while not all(all(told.over) or told.request.is_cancelled() for told in group):
-            ids, chances = ask()
-            ask, start = self._ranks.step, 0
+        self._ranks.tell("start", rows)
+        left = group
+        while left:
+            ids, chances = self._ranks.spoken()
+            fresh, start = [told for told in group if not all(told.over)], 0
             for told in group:
                 end = start + len(told.ask.rows)
-                fresh = not all(told.over)
                 told.add(ids[start:end], chances[start:end])
                 start = end
-                if self._settings.decoupled and fresh:
-                    told.request.get_response_sender().send(self._response(told))
-        self._ranks.end()
+            left = [told for told in group if not all(told.over) and not told.request.is_cancelled()]
+            # The ranks go on while what is there is sent.
+            self._ranks.tell("step" if left else "end")
+            for told in fresh if self._settings.decoupled else ():
+                told.request.get_response_sender().send(self._response(told))
 
     def _response(self, told: Told) -> Any:
         make = self._pb.Tensor.from_dlpack

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ _PLAIN = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, 
 
 def seeded(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights drawn from a seed, float32, in GPT-2's scale: they cost what trained ones cost and say nothing."""
-    state = {}
-    for name, shape in shapes(sizes).items():
-        generator = np.random.default_rng((seed, zlib.crc32(name.encode())))
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if name.endswith("bias") or "ln_" in name:
-            state[name] = np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
-        else:
-            state[name] = generator.standard_normal(shape, np.float32) * np.float32(0.02)
-    return state
+            return np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
+        values = np.random.default_rng((seed, zlib.crc32(name.encode()))).standard_normal(shape, np.float32)
+        values *= np.float32(0.02)
+        return values
+
+    wanted = shapes(sizes)
+    with ThreadPoolExecutor() as pool:  # each has a generator of its own, and NumPy lets threads draw
+        return dict(zip(wanted, pool.map(draw, wanted, wanted.values())))
 
 
 def load(path: Path, sizes: Sizes) -> dict[str, np.ndarray]:
