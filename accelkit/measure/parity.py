@@ -96,8 +96,9 @@ def _rule(model: Model, precision: str) -> str:
 
 
 def held_to(requested: str, observed: str | None) -> str:
-    """Return the precision whose limits outputs are held to: the one asked for, but of fp32 what the hardware made of it."""
-    return observed if requested == "fp32" and observed in REDUCED else requested
+    """Return the precision whose limits outputs are held to: the one asked for, but of fp32 what hardware made of any part."""
+    made = [part for part in (observed or "").split("+") if part in REDUCED]
+    return made[0] if requested == "fp32" and made else requested
 
 
 def tolerance(model: Model, precision: str) -> Tolerance:
