@@ -33,11 +33,12 @@ class Seen:
 def from_sessions(directory: Path) -> Evidence:
     """Read what the instances of one served model traced at their end; MeasureError when none answered a request.
 
-    A node computes in the type of its output; where a GPU's kernels are named, their names and times decide.
+    On a CPU a node computes in the type of its output; on a GPU, which may take TF32 for it, the names of kernels alone tell.
     """
     seen = _seen(directory)
     how = f"TensorFlow's trace of the served sessions: {'; '.join(sorted(seen.versions))}"
-    return weighed(how, dict(seen.kinds.most_common()), +(seen.kernels or seen.nodes))
+    nodes = Counter({"unseen": 1}) if any(kind.startswith("GPU ") for kind in seen.kinds) else seen.nodes
+    return weighed(how, dict(seen.kinds.most_common()), +(seen.kernels or nodes))
 
 
 def from_engines(directory: Path) -> Evidence:

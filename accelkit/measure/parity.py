@@ -96,10 +96,10 @@ def _rule(model: Model, precision: str) -> str:
 
 
 def held_to(requested: str, observed: str | None) -> str:
-    """Return the precision whose limits outputs are held to: the one asked for, but of fp32 what the hardware made of it."""
+    """Return the precision whose limits outputs are held to: the one asked for, but of fp32 what hardware made of any part."""
     seen = (observed or "").split("+")
     reduced = [precision for precision in REDUCED if precision in seen]
-    return reduced[-1] if reduced and requested == "fp32" and {*seen} <= {"fp32", *REDUCED} else requested
+    return reduced[-1] if reduced and requested == "fp32" and {*seen} <= {"fp32", "unseen", *REDUCED} else requested
 
 
 def tolerance(model: Model, precision: str) -> Tolerance:

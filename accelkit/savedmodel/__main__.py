@@ -40,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("target", type=Path, metavar="FILE.onnx")
     export.add_argument("--opset", type=int, default=exporting.OPSET)
     export.add_argument("--signature", default=reading.DEFAULT, metavar="NAME")
-    commands.add_parser("libraries", help="which libraries of CUDA and TensorRT load here, or why not")
+    loads = commands.add_parser("libraries", help="which libraries of CUDA and TensorRT load here, or why not")
+    loads.add_argument("--log", action="store_true", help="also TensorFlow's own log while it looks for them")
     return top
 
 
@@ -55,7 +56,7 @@ def answer(words: list[str]) -> dict[str, Any]:
     if command == "onnx":
         return exporting.onnx(**given)
     if command == "libraries":
-        return {"libraries": api.libraries()}
+        return {"libraries": api.libraries(), "log": api.log() if given["log"] else []}
     return {
         "graphs": [
             {

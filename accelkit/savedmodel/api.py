@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from accelkit.errors import ModelError
@@ -70,17 +73,42 @@ CUDA = (
     "libcudart.so.11.0 libcublas.so.11 libcudnn.so.8 libcufft.so.10 libcurand.so.10 libcusolver.so.11 libcusparse.so.11"
 )
 """Libraries that TensorFlow up to 2.14 loads on a GPU."""
+TENSORRT = "libnvinfer.so.8 libnvinfer_plugin.so.8"
+KEPT = ("nvidia/*/lib", "tensorrt*", "tensorrt*/lib")
+"""Where packages keep libraries."""
 
 
 def libraries() -> dict[str, str]:
-    """Return each library that TensorFlow and its TensorRT load, with "loads" or the loader's reason why not."""
-    import ctypes
+    """Return each library that TensorFlow and its TensorRT load, with "loads" or the loader's reason why not.
 
-    found = {}
-    for name in [*CUDA.split(), "libcublas.so.12", "libnvinfer.so.8", "libnvinfer_plugin.so.8"]:
+    One that is not found by its name is tried where packages keep theirs, and what came of that is said too.
+    """
+    return {name: _loading(name) for name in [*CUDA.split(), "libcublas.so.12", *TENSORRT.split()]}
+
+
+def _loading(name: str) -> str:
+    places = [Path(folder) for folder in sys.path if folder]
+    packaged = [file for place in places for kept in KEPT for file in sorted(place.glob(f"{kept}/{name}"))]
+    said: list[str] = []
+    for file in (Path(name), *packaged):
         try:
-            ctypes.CDLL(name)
-            found[name] = "loads"
+            ctypes.CDLL(str(file))
+            return "; ".join([*said, f"loads as {'/'.join(file.parts[-4:])}" if said else "loads"])
         except OSError as error:
-            found[name] = str(error)
-    return found
+            said.append(str(error))
+    return "; ".join(said)
+
+
+def log() -> list[str]:
+    """Return all that TensorFlow logs, in a process of its own, while it looks for GPUs and for TensorRT."""
+    look = "import tensorflow as tf; print(tf.config.list_physical_devices('GPU'))\n"
+    look += "from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as built\n"
+    look += (
+        "print(built.get_linked_tensorrt_version(), built.is_tensorrt_enabled(), built.get_loaded_tensorrt_version())"
+    )
+    told = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", look], env=told, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    return [*(line for line in done.stdout.splitlines() if line.strip()), f"exit code {done.returncode}"]

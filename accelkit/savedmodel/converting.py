@@ -16,7 +16,7 @@ from accelkit.savedmodel import api, reading
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 PROFILES = ("Range+Optimal", "Range", "Optimal")
-"""TensorFlow's strategies: TensorRT times its kernels once for each profile, so `Range`, one for all batches, builds fastest."""
+"""TensorFlow's strategies; TensorRT times its kernels once for each profile: `Range` has one, `Optimal` one for each batch."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Order:
     """What to convert and how: files, precision, batches that engines are built for, and what a segment must have.
 
     `implicit` builds an engine for each batch, without TensorRT's dynamic shapes; `engines` False leaves building to the
-    first requests. `profiles` says what an engine is tuned for: each batch, their range by the largest, or both.
+    first requests. `profiles` says what an engine has profiles of TensorRT for: each batch, their range, or both.
     """
 
     source: Path

@@ -19,6 +19,8 @@ from accelkit.serving.supervised import launch as supervise
 
 BACKENDS = Path(__file__).resolve().parent.parent / "backends"
 ABSENT = Path(__file__).with_name("absent.py")
+PROFILED_S = 120
+"""Seconds that instances have at their end to write what ran: frameworks trace one more execution for it."""
 _STUB, _UTILS = "triton_python_backend_stub", "triton_python_backend_utils.py"
 # Freed buffers stay with the process, as with the allocator of NVIDIA's image: no page faults for each request.
 _MALLOC = {
@@ -45,10 +47,11 @@ def launch(spec: Spec) -> Supervised:
             command.append(f"--cache-directory={tools.backends.parent / 'caches'}")
         env = {**_MALLOC, **os.environ, **spec.env}
         env["LD_LIBRARY_PATH"] = f"{tools.server_libs}:{env.get('LD_LIBRARY_PATH', '')}".rstrip(":")
-        if spec.profile is not None:
-            spec.profile.mkdir(parents=True, exist_ok=True)
-            env["ACCELKIT_PROFILE_DIR"] = str(spec.profile)
-        return Job(command, env)
+        if spec.profile is None:
+            return Job(command, env)
+        spec.profile.mkdir(parents=True, exist_ok=True)
+        env["ACCELKIT_PROFILE_DIR"] = str(spec.profile)
+        return Job([command[0], f"--exit-timeout-secs={PROFILED_S}", *command[1:]], env, grace=PROFILED_S)
 
     return supervise(spec, prepare)
 

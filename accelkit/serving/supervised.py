@@ -31,11 +31,12 @@ Ports = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Job:
-    """What the supervisor runs: a command, its environment, and a command that removes what outlives it."""
+    """What the supervisor runs: a command, its environment, a command that removes what outlives it, seconds for a clean end."""
 
     command: list[str]
     env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     cleanup: list[str] = field(default_factory=list)
+    grace: float = 10
 
 
 class Supervised:
@@ -45,6 +46,7 @@ class Supervised:
         self.command, self.log, self._directory, self._end = job.command, directory / "log.txt", directory, ""
         self.http, self.grpc, self.metrics = (f"{LOOPBACK}:{port}" for port in ports)
         told = {"command": job.command, "cleanup": job.cleanup, "directory": str(directory), "starter": os.getpid()}
+        told["grace"] = job.grace
         (directory / "job.json").write_text(json.dumps({**told, "log": str(self.log)}))
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_SUPERVISOR), str(directory / "job.json")],

@@ -21,7 +21,6 @@ from pathlib import Path
 
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
 _ORPHAN_GRACE = 2.0  # seconds that a server gets to end by itself after its starter died
-_STOP_GRACE = 10.0
 _LAST_WORDS = 0.5
 _TAIL_BYTES = 32_000
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -101,8 +100,8 @@ def _say(message: dict) -> None:
         pass
 
 
-def _watch(server: int, starter: int, wakeup: int) -> tuple[int | None, float]:
-    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace)."""
+def _watch(server: int, starter: int, wakeup: int, grace: float) -> tuple[int | None, float]:
+    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace, `grace` of a stop)."""
     while True:
         ready, _, _ = select.select([0, wakeup], [], [], 0.5)
         ended = _reap()
@@ -111,7 +110,7 @@ def _watch(server: int, starter: int, wakeup: int) -> tuple[int | None, float]:
         if wakeup in ready and any(number != signal.SIGCHLD for number in os.read(wakeup, 512)):
             return None, _ORPHAN_GRACE
         if 0 in ready:
-            return None, _STOP_GRACE if os.read(0, 64) else _ORPHAN_GRACE
+            return None, grace if os.read(0, 64) else _ORPHAN_GRACE
         if os.getppid() != starter:
             return None, _ORPHAN_GRACE
 
@@ -169,7 +168,7 @@ def main() -> None:
     started = time.time()
     server = _start(job["command"], job["log"])
     _say({"pid": server})
-    code, grace = _watch(server, job["starter"], wakeup)
+    code, grace = _watch(server, job["starter"], wakeup, job["grace"])
     ended = _finish(server, job["starter"], grace)
     try:
         tail = Path(job["log"]).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")

@@ -53,7 +53,7 @@ def restore(module: str, weights: Path, precision: str = "fp32", detour: bool = 
     network: Any = importlib.import_module(module).restore(state)
     if detour:
         _detour(network)
-    return Half(network).eval() if precision == "fp16" else network
+    return (Half(network) if precision == "fp16" else network).eval()
 
 
 def _detour(network: nn.Module) -> None:

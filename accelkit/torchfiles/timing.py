@@ -2,7 +2,7 @@
 
 The order is {"module", "weights", "ways": {name: "eager", "compile" or a file of PyTorch}, "inputs": NPY of [N, ...],
 "batches": [...], "seconds", "repeats", "device"}. It prints one line of JSON: by batch and way the rates, inferences a second,
-one for each repeat, the seconds of the first call, and how far the outputs are from the first way's.
+one for each repeat, the seconds of the first call, and how far the outputs are from the first way's without TF32.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _interleaved(torch: Any, calls: dict[str, Any], parts: list[Any], seconds: f
             started = time.perf_counter()
             made = _settled(torch, call, parts[0])
             first = time.perf_counter() - started
-            right = made if right is None else right
+            right = _exact(torch, call, parts[0]) if right is None else right
             far = float((made.float() - right.float()).abs().max() / right.abs().max())
             rows[name] = {"rates": [], "first_s": round(first, 3), "far": far}
             able[name] = call
@@ -91,6 +91,16 @@ def _settled(torch: Any, call: Callable[[Any], Any], part: Any) -> Any:
     if part.is_cuda:
         torch.cuda.synchronize()
     return made[0] if isinstance(made, (tuple, list)) else made
+
+
+def _exact(torch: Any, call: Callable[[Any], Any], part: Any) -> Any:
+    """The output of one call whose convolutions keep FP32, which PyTorch computes in TF32 on a GPU unless told not to."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        return _settled(torch, call, part)
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def main(arguments: list[str]) -> int:

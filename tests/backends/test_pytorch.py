@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from accelkit.serving import Server
 
 torch = pytest.importorskip("torch")
 import small_torch as nets  # noqa: E402
+
+from accelkit.backends.pytorch import package  # noqa: E402
 
 COMPILER = shutil.which((os.environ.get("CXX") or "g++").split()[0])
 SCRIPT = 'platform: "pytorch_libtorch"\n'
@@ -384,6 +388,14 @@ def test_a_call_specification_gives_every_tensor_its_names():
     odd = {"type": "collections.OrderedDict", "context": "[]", "children_spec": []}
     with pytest.raises(Refused, match="collections.OrderedDict is no dictionary"):
         names.of_package([json.dumps(call), json.dumps([1, odd])])
+
+
+def test_a_package_for_an_older_pytorch_says_so(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:
+        archive.writestr("data/model_metadata.json", '{"AOTI_DEVICE_KEY": "cpu"}')
+    monkeypatch.delattr(torch._inductor, "aoti_load_package", raising=False)
+    with pytest.raises(Refused, match=f"the PyTorch of this server, {re.escape(torch.__version__)}, cannot open"):
+        package.load(tmp_path / "model.pt2", "m", {}, torch.device("cpu"), None)
 
 
 def test_the_table_of_keys_is_complete_and_nothing_names_a_key_outside_it():

@@ -270,5 +270,8 @@ def test_engines_that_did_not_run_are_no_evidence(tmp_path):
 
 def test_a_gpu_without_engines_is_told_by_its_kernels(tmp_path):
     conv = {"name": "c", "label": "c = Conv2D(x, w)", "type": "float32", "microseconds": 50}
-    found = evidence.READERS[PLAIN.EVIDENCE](trace(tmp_path, {GPU_0: [conv], f"{GPU_0}/stream:13": [PLAIN_FP32, TF32]}))
+    with_kernels = {GPU_0: [conv], f"{GPU_0}/stream:13": [PLAIN_FP32, TF32]}
+    found = evidence.READERS[PLAIN.EVIDENCE](trace(tmp_path / "a", with_kernels))
     assert found.observed == "fp32+tf32" and found.nodes["GPU fp32 Conv2D"] == 1
+    found = evidence.READERS[PLAIN.EVIDENCE](trace(tmp_path / "b", {GPU_0: [conv]}))
+    assert found.observed == "unseen" and found.nodes["GPU fp32 Conv2D"] == 1

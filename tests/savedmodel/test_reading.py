@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import saved_model_bytes as made
 
 from accelkit.errors import ModelError
-from accelkit.savedmodel import keeping, reading
+from accelkit.savedmodel import api, keeping, reading
 
 
 def put(directory, data: bytes):
@@ -116,5 +117,25 @@ def test_the_command_says_which_libraries_load():
     done = subprocess.run(
         [sys.executable, "-m", "accelkit.savedmodel", "libraries"], capture_output=True, text=True, check=True
     )
-    found = json.loads(done.stdout)["libraries"]
+    said = json.loads(done.stdout)
+    found = said["libraries"]
     assert {"libnvinfer.so.8", "libcudnn.so.8", "libcublas.so.12"} <= set(found) and all(found.values())
+    assert said["log"] == []
+
+
+def test_a_library_that_is_not_found_by_its_name_is_tried_where_packages_keep_theirs(tmp_path, monkeypatch):
+    import _ctypes
+
+    for package, content in (("broken", b"text"), ("whole", Path(_ctypes.__file__).read_bytes())):
+        (tmp_path / "nvidia" / package / "lib").mkdir(parents=True)
+        (tmp_path / "nvidia" / package / "lib/libmadeup.so.9").write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    first, second, third = api._loading("libmadeup.so.9").split("; ")
+    assert "cannot open" in first and "broken" in second and third == "loads as nvidia/whole/lib/libmadeup.so.9"
+
+
+def test_the_log_of_a_search_ends_with_how_it_ended(tmp_path, monkeypatch):
+    (tmp_path / "tensorflow.py").write_text("import os; print('level', os.environ['TF_CPP_MIN_LOG_LEVEL']); 1 / 0")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = api.log()
+    assert said[0] == "level 0" and "ZeroDivisionError" in said[-2] and said[-1] == "exit code 1"

@@ -305,3 +305,33 @@ def test_ten_servers_at_once_do_not_disturb_one_another(repository):
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(Server.stop, servers))
     assert not any(map(processes.tree, directories))
+
+
+SLOW = """
+import time
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.target = args["model_repository"] + "/written"
+
+    def execute(self, requests):
+        return [pb_utils.InferenceResponse([]) for _ in requests]
+
+    def finalize(self):
+        time.sleep(11)
+        open(self.target, "w").close()
+"""
+
+
+def test_an_instance_has_time_to_write_what_ran(tmp_path):
+    """A framework on a GPU, or on a busy machine, may trace for longer than a server has without a profile."""
+    version = tmp_path / "models/slow/1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(SLOW)
+    sides = "".join(f"{side} [{{ name: '{side}' data_type: TYPE_FP32 dims: [1] }}]\n" for side in ("input", "output"))
+    (version.parent / "config.pbtxt").write_text(f"backend: 'python'\n{sides}instance_group [{{ kind: KIND_CPU }}]\n")
+    with Server(tmp_path / "models", profile=tmp_path / "profile"):
+        pass
+    assert (version.parent / "written").exists()

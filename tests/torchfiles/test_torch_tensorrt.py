@@ -46,6 +46,7 @@ def test_there_are_the_versions_that_are_claimed():
     assert CURRENT == ["2.11", "2.12", "2.13", "2.14"] and len(API) == 5
     gone = [name for name in CURRENT if "enabled_precisions" not in API[name]["dynamo.compile"]]
     assert gone == ["2.13", "2.14"] == [name for name in CURRENT if number(name) >= accelerated.TYPED]
+    assert all("enabled_precisions" in API[name]["compile"] for name in CURRENT)  # which lesson 08 says it still names
 
 
 def test_the_old_front_end_gets_its_own_keywords():

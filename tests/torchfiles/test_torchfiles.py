@@ -17,7 +17,7 @@ from accelkit.torchfiles import __main__ as command
 
 torch = pytest.importorskip("torch")
 
-from accelkit.torchfiles import networks, partition, plain  # noqa: E402
+from accelkit.torchfiles import networks, partition, plain, timing  # noqa: E402
 
 MODULE = "accelkit.models.text_recognition.training.network"
 
@@ -162,6 +162,12 @@ def test_ways_of_running_take_turns_in_one_process(model, weights, tmp_path):
             row = found[batch][way]
             assert len(row["rates"]) == 2 and min(row["rates"]) > 0 and row["far"] < 1e-4 and row["first_s"] > 0
         assert "no.pt" in found[batch]["absent"]["error"]
+
+
+def test_outputs_are_held_against_the_first_way_without_tf32():
+    given = []
+    timing._exact(torch, lambda part: given.append(torch.backends.cudnn.allow_tf32) or part, torch.ones(1))
+    assert given == [False] and torch.backends.cudnn.allow_tf32
 
 
 def test_a_state_dict_is_tensors_alone(weights, tmp_path):

@@ -46,6 +46,10 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
         log.log_verbose(f"parameter '{key}' of model '{model}' is not read: the backend reads none for AOTInductor")
     if config.get("sequence_batching"):
         raise Refused("Sequence batching is not supported yet.")
+    if not hasattr(torch._inductor, "aoti_load_package"):
+        raise Refused(
+            f"model '{model}' is a package, which the PyTorch of this server, {torch.__version__}, cannot open"
+        )
     try:
         if _has_engines(path):
             import torch_tensorrt  # noqa: F401 - brings the operator that runs engines
