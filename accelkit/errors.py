@@ -45,11 +45,11 @@ class ConfigError(AccelkitError):
 
 
 class ServerError(AccelkitError):
-    """A server did not start, failed to load a model, or died."""
+    """A server did not start, failed to load a model, or died; `why` is the server's own reason, without what it is about."""
 
-    def __init__(self, message: str, log_tail: str = ""):
+    def __init__(self, message: str, log_tail: str = "", why: str = ""):
         super().__init__(message)
-        self.log_tail = log_tail
+        self.log_tail, self.why = log_tail, why or message
 
 
 class RequestError(AccelkitError):

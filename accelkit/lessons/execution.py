@@ -67,21 +67,25 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
     except ImportError:
         raise MissingPackage("papermill", "lessons", "running the lessons") from None
     output.parent.mkdir(parents=True, exist_ok=True)
-    options = {
-        "cwd": path.parent,
-        "kernel_name": form.KERNELSPEC["name"],
-        "progress_bar": False,
-        "coalesce_streams": True,
-    }
-    options |= {"execution_timeout": CELL_TIMEOUT_S, "on_cell_start": lambda **_: tick()}
+    start = partial(
+        papermill.execute_notebook,
+        path,
+        output,
+        cwd=path.parent,
+        kernel_name=form.KERNELSPEC["name"],
+        progress_bar=False,
+        execution_timeout=CELL_TIMEOUT_S,
+        coalesce_streams=True,
+        on_cell_start=lambda **_: tick(),
+    )
     try:
         with mock.patch.dict(os.environ, JUPYTER_PATH=str(kernels(out))):
             try:
-                papermill.execute_notebook(path, output, **options)
+                start()
             except RuntimeError as error:
                 if NEVER_STARTED not in str(error):
                     raise
-                papermill.execute_notebook(path, output, **options)  # another process had taken one of its ports
+                start()  # such as when another process had taken one of its ports
     except papermill.exceptions.PapermillExecutionError as error:
         value = (error.evalue or "").strip().splitlines() or [""]
         raise LessonError(f"{path.name}, cell {error.cell_index}: {error.ename}: {value[0]}") from None

@@ -43,7 +43,7 @@ bf16 has 8 significant bits where fp16 has 11: OpenVINO in it was 0.049 off on a
 """
 
 REDUCED = ("tf32", "bf16")
-"""What hardware computes a model of fp32 in unless it is told not to: such a row says so and is held to that precision."""
+"""What hardware computes a model of fp32 in unless it is told not to, the loosest last: such a row is held to that precision."""
 
 
 @dataclass(frozen=True)

@@ -102,17 +102,20 @@ class Server(AbstractContextManager["Server"]):
                 if not self._client.ready(model):
                     self._refuse(model, self._client.index().get(model, ("", ""))[1])
         except BaseException:
-            self.stop()
+            self.stop(clean=False)
             raise
         _running.add(self)
         return self
 
-    def stop(self) -> None:
-        """Stop the server cleanly and remove what it left; no effect when it does not run or was started by a parent process."""
+    def stop(self, clean: bool = True) -> None:
+        """Stop the server and remove what it left; no effect when it does not run or was started by a parent process.
+
+        A `clean` end lets its instances write what ran: with `profile` it may take two minutes, else ten seconds.
+        """
         launched, self._launched = self._launched, None
         self._client.close()
         if launched is not None and os.getpid() == self._owner:
-            launched.stop()
+            launched.stop(clean)
             self._tail = launched.tail(10_000)
         _running.discard(self)
 
@@ -124,8 +127,8 @@ class Server(AbstractContextManager["Server"]):
     def __enter__(self) -> Server:
         return self.start()
 
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        self.stop(clean=kind is None)
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], outputs: Iterable[str] | None = None
@@ -177,4 +180,4 @@ class Server(AbstractContextManager["Server"]):
             text = poll_failure(self.log_tail(sys.maxsize)[log_from:], model) or text
         where = self.repository / model if self.mode != "remote" else f"remote server {self.grpc}"
         why = reason(text) or "it is not in the server's repository"
-        raise ServerError(f"model '{model}' ({where}) did not load: {why}", self.log_tail())
+        raise ServerError(f"model '{model}' ({where}) did not load: {why}", self.log_tail(), why)

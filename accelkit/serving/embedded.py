@@ -14,7 +14,7 @@ from pathlib import Path
 from accelkit import environment, interpreters, toolchain
 from accelkit.interpreters import Interpreter
 from accelkit.serving.launch import LOOPBACK, Spec, arguments
-from accelkit.serving.supervised import Job, Ports, Supervised, plain
+from accelkit.serving.supervised import GRACE_S, Job, Ports, Supervised, plain
 from accelkit.serving.supervised import launch as supervise
 
 BACKENDS = Path(__file__).resolve().parent.parent / "backends"
@@ -47,11 +47,11 @@ def launch(spec: Spec) -> Supervised:
             command.append(f"--cache-directory={tools.backends.parent / 'caches'}")
         env = {**_MALLOC, **os.environ, **spec.env}
         env["LD_LIBRARY_PATH"] = f"{tools.server_libs}:{env.get('LD_LIBRARY_PATH', '')}".rstrip(":")
-        if spec.profile is None:
-            return Job(command, env)
-        spec.profile.mkdir(parents=True, exist_ok=True)
-        env["ACCELKIT_PROFILE_DIR"] = str(spec.profile)
-        return Job([command[0], f"--exit-timeout-secs={PROFILED_S}", *command[1:]], env, grace=PROFILED_S)
+        if spec.profile is not None:
+            spec.profile.mkdir(parents=True, exist_ok=True)
+            env["ACCELKIT_PROFILE_DIR"] = str(spec.profile)
+            command.insert(1, f"--exit-timeout-secs={PROFILED_S}")  # before an option that says otherwise
+        return Job(command, env, grace=PROFILED_S if spec.profile else GRACE_S)
 
     return supervise(spec, prepare)
 

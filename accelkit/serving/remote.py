@@ -25,7 +25,7 @@ class Remote:
         """Nothing: its log is where it runs."""
         return ""
 
-    def stop(self) -> None:
+    def stop(self, clean: bool = True) -> None:
         """Leave it running."""
 
 

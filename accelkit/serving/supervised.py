@@ -27,6 +27,7 @@ _TAKEN = re.compile(r"already (?:in use|allocated)|failed to bind|failed to star
 _NO_METRICS = re.compile(r"--allow-metrics=(?:false|0|off|no)", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w./+,:=@%-]+")
 Ports = tuple[int, int, int]
+GRACE_S = 10
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Job:
     command: list[str]
     env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     cleanup: list[str] = field(default_factory=list)
-    grace: float = 10
+    grace: float = GRACE_S
 
 
 class Supervised:
@@ -45,9 +46,8 @@ class Supervised:
     def __init__(self, job: Job, directory: Path, lock: int, ports: Ports):
         self.command, self.log, self._directory, self._end = job.command, directory / "log.txt", directory, ""
         self.http, self.grpc, self.metrics = (f"{LOOPBACK}:{port}" for port in ports)
-        told = {"command": job.command, "cleanup": job.cleanup, "directory": str(directory), "starter": os.getpid()}
-        told["grace"] = job.grace
-        (directory / "job.json").write_text(json.dumps({**told, "log": str(self.log)}))
+        told = {"command": job.command, "cleanup": job.cleanup, "grace": job.grace, "starter": os.getpid()}
+        (directory / "job.json").write_text(json.dumps({**told, "directory": str(directory), "log": str(self.log)}))
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_SUPERVISOR), str(directory / "job.json")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -73,10 +73,11 @@ class Supervised:
             text = self._last_words() if not self._says.closed else self._end
         return "\n".join(text.splitlines()[-lines:])
 
-    def stop(self) -> None:
-        """Ask for a clean end, wait for it, and remove the directory if the supervisor was killed and could not."""
+    def stop(self, clean: bool = True) -> None:
+        """Ask for an end, wait for it, and remove the directory if the supervisor was killed and could not."""
         try:
-            self._lifeline.write(b"stop\n")
+            if clean:
+                self._lifeline.write(b"stop\n")
             self._lifeline.close()
         except OSError:
             pass

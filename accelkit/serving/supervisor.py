@@ -1,6 +1,6 @@
 """Own process above an embedded tritonserver: when its starter dies, everything that the server left goes with it.
 
-Run as a script with the path of a JSON file {command, cleanup, log, directory, starter}; standard library only. Standard
+Run as a script with the path of a JSON file {command, cleanup, grace, log, directory, starter}; standard library only. Standard
 input is the lifeline: "stop" asks for a clean stop, end of file means that the starter is gone. Standard output carries
 two JSON lines: {"pid"} after the start and {"exit", "tail"} at the end.
 """
@@ -101,7 +101,7 @@ def _say(message: dict) -> None:
 
 
 def _watch(server: int, starter: int, wakeup: int, grace: float) -> tuple[int | None, float]:
-    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace, `grace` of a stop)."""
+    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace: `grace` where a stop was asked for)."""
     while True:
         ready, _, _ = select.select([0, wakeup], [], [], 0.5)
         ended = _reap()

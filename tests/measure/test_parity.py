@@ -53,7 +53,7 @@ def test_the_table_of_tolerances():
         ("fp32", "fp32", "fp32"), ("fp32", "tf32", "tf32"), ("fp32", "bf16", "bf16"), ("fp32", None, "fp32"),
         ("fp32", "fp16", "fp32"), ("fp32", "int8", "fp32"), ("int8", "bf16", "int8"), ("fp16", "tf32", "fp16"),
         ("fp32", "bf16+fp32", "bf16"), ("fp32", "fp32+tf32", "tf32"), ("fp32", "bf16+int8", "fp32"), ("int8", "int8+bf16", "int8"),
-        ("fp32", "tf32+unseen", "tf32"), ("fp16", "fp16+tf32", "fp16"), ("fp32", "fp32+fp16", "fp32"),
+        ("fp32", "tf32+unseen", "tf32"), ("fp32", "bf16+tf32", "bf16"), ("fp16", "fp16+tf32", "fp16"), ("fp32", "fp32+fp16", "fp32"),
     ],
 )  # fmt: skip
 def test_only_what_hardware_makes_of_fp32_loosens_its_limits(requested, observed, rule):

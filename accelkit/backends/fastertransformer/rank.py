@@ -64,7 +64,7 @@ class Rank:
         self.about = {
             "rank": rank, "process": os.getpid(), "device": str(device), "stage": self.links.stage, "place": self.links.place,
             "layers": len(self.network.layers), "dtype": kind, "transport": "nccl" if cuda else "gloo",
-            # Text that needs no PyTorch to be read: the instance has none.
+            # str: its own class would make the instance import PyTorch.
             "torch": str(torch.__version__), **self.network.holds(), "allocated": torch.cuda.memory_allocated() if cuda else None,
         }  # fmt: skip
         self.steps = self.ids = self.cache = 0

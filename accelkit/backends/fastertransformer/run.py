@@ -137,10 +137,11 @@ class Runner:
                 told.add(ids[start:end], chances[start:end])
                 start = end
             left = [told for told in group if not all(told.over) and not told.request.is_cancelled()]
-            # The ranks go on while what is there is sent.
-            self._ranks.tell("step" if left else "end")
+            if left:  # the ranks go on while what is there is sent
+                self._ranks.tell("step")
             for told in fresh if self._settings.decoupled else ():
                 told.request.get_response_sender().send(self._response(told))
+        self._ranks.tell("end")
 
     def _response(self, told: Told) -> Any:
         make = self._pb.Tensor.from_dlpack
