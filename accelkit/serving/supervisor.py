@@ -101,7 +101,7 @@ def _say(message: dict) -> None:
 
 
 def _watch(server: int, starter: int, wakeup: int, grace: float) -> tuple[int | None, float]:
-    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace: `grace` where a stop was asked for)."""
+    """Wait until the server ends, a stop is asked for or the starter dies; (exit code or None, seconds of grace: `grace` of a stop)."""
     while True:
         ready, _, _ = select.select([0, wakeup], [], [], 0.5)
         ended = _reap()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import tempfile
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -325,13 +326,28 @@ class TritonPythonModel:
 """
 
 
-def test_an_instance_has_time_to_write_what_ran(tmp_path):
-    """A framework on a GPU, or on a busy machine, may trace for longer than a server has without a profile."""
+@pytest.fixture
+def slow(tmp_path):
+    """A repository with a model whose instance takes 11 s to end and writes a file then; that file."""
     version = tmp_path / "models/slow/1"
     version.mkdir(parents=True)
     (version / "model.py").write_text(SLOW)
     sides = "".join(f"{side} [{{ name: '{side}' data_type: TYPE_FP32 dims: [1] }}]\n" for side in ("input", "output"))
     (version.parent / "config.pbtxt").write_text(f"backend: 'python'\n{sides}instance_group [{{ kind: KIND_CPU }}]\n")
-    with Server(tmp_path / "models", profile=tmp_path / "profile"):
+    return tmp_path / "models", version.parent / "written"
+
+
+def test_an_instance_has_time_to_write_what_ran(slow, tmp_path):
+    """A framework on a GPU, or on a busy machine, may trace for longer than a server has without a profile."""
+    repository, written = slow
+    with Server(repository, profile=tmp_path / "profile"):
         pass
-    assert (version.parent / "written").exists()
+    assert written.exists()
+
+
+def test_nobody_waits_for_it_after_an_exception(slow, tmp_path):
+    repository, written = slow
+    with pytest.raises(KeyboardInterrupt), Server(repository, profile=tmp_path / "profile"):
+        started = time.monotonic()
+        raise KeyboardInterrupt
+    assert time.monotonic() - started < 9 and not written.exists()
