@@ -62,12 +62,8 @@ def from_engines(directory: Path) -> Evidence:
     took, left = seen.segments.get("in_tensorrt", 0), sum(stayed.values())
     how = f"TensorRT took {took} of {took + left} nodes in {len(seen.segments.get('engines', {}))} segments"
     seen.kinds.update({f"in TensorRT {name}": count for name, count in inside.items()})
-    spent = +(seen.kernels or UNSEEN)
-    return weighed(
-        f"TensorFlow's trace of the served sessions: {'; '.join(sorted(seen.versions))}; {how}",
-        dict(seen.kinds.most_common()),
-        spent,
-    )
+    traced = f"TensorFlow's trace of the served sessions: {'; '.join(sorted(seen.versions))}"
+    return weighed(f"{traced}; {how}", dict(seen.kinds.most_common()), +(seen.kernels or UNSEEN))
 
 
 def _seen(directory: Path) -> Seen:
