@@ -16,6 +16,7 @@ from accelkit.measure.evidence import CONVERSIONS, FORESTS, Evidence, weighed
 from accelkit.savedmodel.reading import ENGINE, PLUMBING
 
 TYPES = {**FORESTS, "float16": "fp16", "bfloat16": "bf16"}
+UNSEEN = Counter({"unseen": 1})
 
 
 @dataclass
@@ -37,7 +38,7 @@ def from_sessions(directory: Path) -> Evidence:
     """
     seen = _seen(directory)
     how = f"TensorFlow's trace of the served sessions: {'; '.join(sorted(seen.versions))}"
-    nodes = Counter({"unseen": 1}) if any(kind.startswith("GPU ") for kind in seen.kinds) else seen.nodes
+    nodes = UNSEEN if any(kind.startswith("GPU ") for kind in seen.kinds) else seen.nodes
     return weighed(how, dict(seen.kinds.most_common()), +(seen.kernels or nodes))
 
 
@@ -61,12 +62,8 @@ def from_engines(directory: Path) -> Evidence:
     took, left = seen.segments.get("in_tensorrt", 0), sum(stayed.values())
     how = f"TensorRT took {took} of {took + left} nodes in {len(seen.segments.get('engines', {}))} segments"
     seen.kinds.update({f"in TensorRT {name}": count for name, count in inside.items()})
-    spent = +(seen.kernels or Counter({"unseen": 1}))
-    return weighed(
-        f"TensorFlow's trace of the served sessions: {'; '.join(sorted(seen.versions))}; {how}",
-        dict(seen.kinds.most_common()),
-        spent,
-    )
+    traced = f"TensorFlow's trace of the served sessions: {'; '.join(sorted(seen.versions))}"
+    return weighed(f"{traced}; {how}", dict(seen.kinds.most_common()), +(seen.kernels or UNSEEN))
 
 
 def _seen(directory: Path) -> Seen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,13 +70,21 @@ def _place() -> str:
     return f"the Python {'.'.join(map(str, sys.version_info[:2]))} that runs the backend tensorflow"
 
 
-CUDA = (
-    "libcudart.so.11.0 libcublas.so.11 libcudnn.so.8 libcufft.so.10 libcurand.so.10 libcusolver.so.11 libcusparse.so.11"
-)
-"""Libraries that TensorFlow up to 2.14 loads on a GPU."""
-TENSORRT = "libnvinfer.so.8 libnvinfer_plugin.so.8"
+LIBRARIES = (
+    "libcudart.so.11.0", "libcublas.so.11", "libcudnn.so.8", "libcufft.so.10", "libcurand.so.10", "libcusolver.so.11",
+    "libcusparse.so.11", "libcublas.so.12", "libnvinfer.so.8", "libnvinfer_plugin.so.8",
+)  # fmt: skip
+"""What TensorFlow up to 2.14 loads on a GPU, then what its TensorRT does, whose plugins are of CUDA 12."""
 KEPT = ("nvidia/*/lib", "tensorrt*", "tensorrt*/lib")
 """Where packages keep libraries."""
+LOOK = """
+import tensorflow as tf
+print(tf.config.list_physical_devices("GPU"))
+from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as built
+print(built.get_linked_tensorrt_version(), built.is_tensorrt_enabled(), built.get_loaded_tensorrt_version())
+"""
+PATIENCE_S = 300
+"""How long TensorFlow may look."""
 
 
 def libraries() -> dict[str, str]:
@@ -83,7 +92,7 @@ def libraries() -> dict[str, str]:
 
     One that is not found by its name is tried where packages keep theirs, and what came of that is said too.
     """
-    return {name: _loading(name) for name in [*CUDA.split(), "libcublas.so.12", *TENSORRT.split()]}
+    return {name: _loading(name) for name in LIBRARIES}
 
 
 def _loading(name: str) -> str:
@@ -91,24 +100,30 @@ def _loading(name: str) -> str:
     packaged = [file for place in places for kept in KEPT for file in sorted(place.glob(f"{kept}/{name}"))]
     said: list[str] = []
     for file in (Path(name), *packaged):
+        short = "/".join(file.parts[-4:])
         try:
             ctypes.CDLL(str(file))
-            return "; ".join([*said, f"loads as {'/'.join(file.parts[-4:])}" if said else "loads"])
+            return "; ".join([*said, f"loads as {short}" if said else "loads"])
         except OSError as error:
-            said.append(str(error))
+            said.append(_without_folders(str(error).replace(str(file), short)))
     return "; ".join(said)
 
 
 def log() -> list[str]:
     """Return all that TensorFlow logs, in a process of its own, while it looks for GPUs and for TensorRT."""
-    look = "import tensorflow as tf; print(tf.config.list_physical_devices('GPU'))\n"
-    look += "from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as built\n"
-    look += (
-        "print(built.get_linked_tensorrt_version(), built.is_tensorrt_enabled(), built.get_loaded_tensorrt_version())"
-    )
     told = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", look], env=told, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
-    return [*(line for line in done.stdout.splitlines() if line.strip()), f"exit code {done.returncode}"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK], env=told, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        said, end = done.stdout, f"exit code {done.returncode}"
+    except subprocess.TimeoutExpired as late:
+        said, end = late.stdout or b"", f"stopped after {PATIENCE_S} s"
+    lines = _without_folders(said.decode(errors="replace")).splitlines()
+    return [*(line for line in lines if line.strip()), end]
+
+
+def _without_folders(text: str) -> str:
+    """A text whose absolute paths are names of files: what is recorded tells nothing of where a machine keeps them."""
+    return re.sub(r"(?<![\w./])/(?:[^\s/:;,'\"()]+/)+", "", text)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import saved_model_bytes as made
 
@@ -124,18 +125,28 @@ def test_the_command_says_which_libraries_load():
 
 
 def test_a_library_that_is_not_found_by_its_name_is_tried_where_packages_keep_theirs(tmp_path, monkeypatch):
-    import _ctypes
-
-    for package, content in (("broken", b"text"), ("whole", Path(_ctypes.__file__).read_bytes())):
+    for package, content in (("broken", b"text"), ("whole", Path(np.random.mtrand.__file__).read_bytes())):
         (tmp_path / "nvidia" / package / "lib").mkdir(parents=True)
         (tmp_path / "nvidia" / package / "lib/libmadeup.so.9").write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
     first, second, third = api._loading("libmadeup.so.9").split("; ")
-    assert "cannot open" in first and "broken" in second and third == "loads as nvidia/whole/lib/libmadeup.so.9"
+    assert "cannot open" in first and third == "loads as nvidia/whole/lib/libmadeup.so.9"
+    assert second.startswith("nvidia/broken/lib/libmadeup.so.9: ")  # without the folders before it
 
 
-def test_the_log_of_a_search_ends_with_how_it_ended(tmp_path, monkeypatch):
-    (tmp_path / "tensorflow.py").write_text("import os; print('level', os.environ['TF_CPP_MIN_LOG_LEVEL']); 1 / 0")
+def test_the_log_of_a_search_ends_with_how_it_ended_and_names_no_folder(tmp_path, monkeypatch):
+    module = tmp_path / "tensorflow.py"
+    module.write_text("import os; print('level', os.environ['TF_CPP_MIN_LOG_LEVEL'], flush=True); 1 / 0")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     said = api.log()
     assert said[0] == "level 0" and "ZeroDivisionError" in said[-2] and said[-1] == "exit code 1"
+    assert 'File "tensorflow.py", line 1' in "\n".join(said) and str(tmp_path) not in "\n".join(said)
+    module.write_text(module.read_text().replace("1 / 0", "import time; time.sleep(60)"))
+    monkeypatch.setattr(api, "PATIENCE_S", 2)
+    assert api.log() == ["level 0", "stopped after 2 s"]
+
+
+def test_what_is_no_absolute_path_stays_in_a_log():
+    for text in ("I tensorflow/core/util/port.cc:153] at 10/9", "https://www.tensorflow.org/install/gpu", "ELF / 64"):
+        assert api._without_folders(text) == text
+    assert api._without_folders("LD_LIBRARY_PATH: /opt/a/lib:/opt/c/lib64") == "LD_LIBRARY_PATH: lib:lib64"

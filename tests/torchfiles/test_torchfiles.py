@@ -46,6 +46,7 @@ def test_the_network_computes_what_the_onnx_file_does(model, weights, detour, li
         found = network(torch.from_numpy(model.samples("test", 16).inputs))
     assert 0 < far(model, found, 16) < limit
     assert sum(isinstance(part, networks.Detour) for part in network.modules()) == 3 * detour
+    assert not any(part.training for part in network.modules())
 
 
 def test_in_fp16_weights_and_arithmetic_are_half_and_the_ends_are_not(model, weights):
@@ -166,8 +167,14 @@ def test_ways_of_running_take_turns_in_one_process(model, weights, tmp_path):
 
 def test_outputs_are_held_against_the_first_way_without_tf32():
     given = []
-    timing._exact(torch, lambda part: given.append(torch.backends.cudnn.allow_tf32) or part, torch.ones(1))
-    assert given == [False] and torch.backends.cudnn.allow_tf32
+
+    def way(part):
+        given.append(torch.backends.cudnn.allow_tf32)
+        return part * (1.5 if given[-1] else 1)
+
+    rows = timing._interleaved(torch, {"first": way, "second": way}, [torch.ones(1)], 0, 1)
+    assert given.count(False) == 1 and torch.backends.cudnn.allow_tf32
+    assert [row["far"] for row in rows.values()] == [0.5, 0.5]
 
 
 def test_a_state_dict_is_tensors_alone(weights, tmp_path):
