@@ -426,6 +426,34 @@ def test_no_rank_outlives_its_server(tmp_path, end):
     assert not list(folder.iterdir())
 
 
+WAITS = """
+import os, signal, sys, time
+import torch
+from accelkit.backends.fastertransformer import links
+
+links.PATIENCE_S = 5
+store, ranks = sys.argv[1], int(sys.argv[2])
+silent = os.fork()
+mine = links.Links(0 if silent else 1, ranks, 2 // ranks, store, False)
+if not silent:
+    time.sleep(60)
+    sys.exit()
+try:
+    (mine.sum if ranks == 2 else mine.tell)(torch.ones(4))
+except RuntimeError:
+    print("failed")
+finally:
+    os.kill(silent, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("ranks", [2, 1])
+def test_a_rank_waits_for_another_only_so_long(tmp_path, ranks):
+    """In the groups too, that of a layer's ranks and that of the stages: each has a timeout of its own."""
+    command = [sys.executable, "-c", WAITS, str(tmp_path / "store"), str(ranks)]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60).stdout == "failed\n"
+
+
 @pytest.mark.parametrize("data_type", ["fp16", "bf16"])
 def test_half_precision_is_computed_in_half_precision(tmp_path, prompts, data_type):
     gpts.add(tmp_path, "half", 2, data_type=data_type)

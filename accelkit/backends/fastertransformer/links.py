@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 
 PATIENCE_S = 300
+"""How long a rank waits for another before it fails."""
 _TCP_INFO, _ACKNOWLEDGED = 11, 120
 """Linux' tcp(7): the option, and where tcpi_bytes_acked stands in its answer."""
 
@@ -23,15 +24,17 @@ class Links:
     def __init__(self, rank: int, ranks: int, stages: int, store: str, cuda: bool):
         if not cuda:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        patience = timedelta(seconds=PATIENCE_S)
         distributed.init_process_group(
             "nccl" if cuda else "gloo", init_method=f"file://{store}", rank=rank, world_size=ranks * stages,
-            timeout=timedelta(seconds=PATIENCE_S),
+            timeout=patience,
         )  # fmt: skip
         self.stage, self.place, self.ranks, self.stages = rank // ranks, rank % ranks, ranks, stages
-        # Every process makes every group, in one order.
-        beside = [distributed.new_group([stage * ranks + one for one in range(ranks)]) for stage in range(stages)]
-        along = [distributed.new_group([stage * ranks + one for stage in range(stages)]) for one in range(ranks)]
-        self._beside, self._along = beside[self.stage], along[self.place]
+        # Every process makes every group, in one order. A group has a timeout of its own: by default up to half an hour.
+        beside = [[stage * ranks + one for one in range(ranks)] for stage in range(stages)]
+        along = [[stage * ranks + one for stage in range(stages)] for one in range(ranks)]
+        groups = [distributed.new_group(members, timeout=patience) for members in (*beside, *along)]
+        self._beside, self._along = groups[self.stage], groups[stages + self.place]
         self.calls: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self._before = sent()

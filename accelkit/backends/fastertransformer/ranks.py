@@ -92,7 +92,10 @@ class Ranks:
         return [facts for _, facts in self._answers(range(len(self.pipes)), START_S)]
 
     def spoken(self) -> tuple[list[int], list[float]]:
-        """The next id of every row with its log probability, after "start" or "step"."""
+        """The next id of every row with its log probability, after "start" or "step".
+
+        A rank may compute as long as it must; one that waits for another fails after links.PATIENCE_S, which ends the wait here.
+        """
         speaker = len(self.pipes) - self.settings.ranks
         return self._answers([speaker], None)[0][1]
 
