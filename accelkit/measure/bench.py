@@ -108,7 +108,7 @@ def text(line: Sequence[str]) -> str:
 def run(server: Server, name: str, load: Load, data: Path, seconds: float, streaming: bool = False) -> Run:
     """Load a served model for `seconds` with perf_analyzer and read its export; MeasureError if it fails.
 
-    A run that is too short for its requests (a busy machine) is made again, twice as long, up to four times.
+    A run that is too short for its requests (a busy machine), or left nothing, is made again, twice as long, up to four times.
     """
     from accelkit import toolchain
 
@@ -152,10 +152,10 @@ def _slim(content: bytes, name: str) -> dict[str, Any]:
     try:
         return json.loads(content)
     except ValueError:
-        state = "cut short" if content else "empty"
-        raise MeasureError(
-            f"perf_analyzer's export for model {name} is {state}: it cannot write NaN or infinity"
-        ) from None
+        state, kind = (
+            ("cut short", MeasureError) if content else ("empty", TooShort)
+        )  # also where nothing ended in time
+        raise kind(f"perf_analyzer's export for model {name} is {state}: it cannot write NaN or infinity") from None
 
 
 def seconds_for(server: Server, name: str, model: Model, load: Load, window: float) -> tuple[float, float]:

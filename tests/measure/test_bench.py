@@ -172,6 +172,13 @@ def test_a_run_with_too_few_requests_is_made_again_and_then_given_up(tmp_path, a
     assert (tmp_path / "calls").read_text() == "x\n" * 5
 
 
+def test_an_empty_export_is_tried_again(tmp_path, analyzer, export):
+    (tmp_path / "good.json").write_text(json.dumps(export()))
+    analyzer("echo x >> $HERE/calls; [ $(wc -l < $HERE/calls) = 1 ] && : > $EXPORT || cp $HERE/good.json $EXPORT")
+    assert bench.run(NOBODY, "m", Load(16, 2), tmp_path / "inputs.json", 0.9).throughput == pytest.approx(3200)
+    assert (tmp_path / "calls").read_text() == "x\n" * 2
+
+
 def test_a_refusal_is_not_tried_again(tmp_path, analyzer):
     analyzer('echo x >> $HERE/calls; echo "error: failed to get model metadata: nope" >&2; exit 99')
     with pytest.raises(MeasureError, match=r"model m on 127.0.0.1:9: failed to get model metadata: nope$"):
