@@ -72,8 +72,9 @@ def _versus(result: Result) -> str:
     if found["path"] == result.label:
         return f"is the baseline, A/A {found['ratio']:.2f}x"
     low, high = found["interval"]
-    than = f" than {found['path']} there" if result.recorded else ""
-    return f"{found['verdict']}{than} {found['ratio']:.2f}x [{low:.2f}-{high:.2f}]"
+    to = "from" if found["verdict"] == "no difference" else "than"
+    there = f" {to} {found['path']} there" if result.recorded else ""
+    return f"{found['verdict']}{there} {found['ratio']:.2f}x [{low:.2f}-{high:.2f}]"
 
 
 def cells(result: Result) -> tuple[str, ...]:

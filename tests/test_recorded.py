@@ -112,6 +112,8 @@ def test_gpu_paths_that_are_not_here_are_shown_as_recorded(folder, made_up):
         and "measured, recorded" in shown
         and "recorded, not measured here: a GPU" in shown
     )
+    same = dataclasses.replace(newer, versus={**newer.versus, "verdict": "no difference"})
+    assert "no difference from onnxruntime-cpu there" in report.table([same])
     page = report.html(recorded.with_gpus([BASE, ABSENT], folder), None, folder / "page.html").read_text()
     assert "Recorded on another machine, not measured in this run." in page
 
