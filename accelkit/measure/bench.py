@@ -152,10 +152,10 @@ def _slim(content: bytes, name: str) -> dict[str, Any]:
     try:
         return json.loads(content)
     except ValueError:
-        state, kind = (
-            ("cut short", MeasureError) if content else ("empty", TooShort)
-        )  # also where nothing ended in time
-        raise kind(f"perf_analyzer's export for model {name} is {state}: it cannot write NaN or infinity") from None
+        what, cannot = f"perf_analyzer's export for model {name} is", "NaN or infinity, which it cannot write"
+        if not content:
+            raise TooShort(f"{what} empty: no request ended in time, or it met {cannot}") from None
+        raise MeasureError(f"{what} cut short: it met {cannot}") from None
 
 
 def seconds_for(server: Server, name: str, model: Model, load: Load, window: float) -> tuple[float, float]:

@@ -48,8 +48,9 @@ def test_served_it_keeps_its_answers_and_runs_in_its_precision(served, precision
     """100 samples are no multiple of the batch: the last request is padded."""
     placed, found, read = served
     assert found[precision].passed, found[precision].reason
-    # Where INT8 is fastest, what stays in FP32 can be a part of the time that shows.
-    assert read[precision].observed.partition("+")[0] == ran_in(precision)
+    # Where INT8 is fastest, what stays in FP32 can be a part of the time that shows, never the larger one.
+    assert read[precision].observed in (ran_in(precision), f"{ran_in(precision)}+fp32")
+    assert read[precision].shares[ran_in(precision)] > 0.5
     assert read[precision].nodes[f"CPU {ran_in(precision)} Convolution"] == 32
     assert "NUM_STREAMS 1" in read[precision].how
     assert sorted(file.name for file in placed[precision].files) == ["model.bin", "model.xml"]
