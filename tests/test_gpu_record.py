@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from accelkit import comparison, models, recorded, report
+from accelkit.errors import MeasureError
 from accelkit.measure import result
 from accelkit.measure.bench import Load
 from tests.gpu import record as module
@@ -69,6 +70,18 @@ def test_pytorch_is_called_without_a_server_as_its_instance_calls_it(record, tmp
     with module.in_process("pytorch:fp32", models.get(), step, 2, tmp_path) as measure:
         run = measure()
     assert run.throughput > 0 and run.requests > 1
+
+
+def test_a_process_that_ends_costs_its_own_number_and_no_other(record, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    script = tmp_path / "ends.py"
+    script.write_text("print('ready')")
+    monkeypatch.setattr(module, "INPROCESS", script)
+    step = module.Step(Load(2, 1), 2, ("pytorch",))
+    with module.in_process("pytorch:fp32", models.get(), step, 2, tmp_path) as measure:
+        for _ in range(2):
+            with pytest.raises(MeasureError, match="cannot be measured without a server"):
+                measure()
 
 
 def test_steps_keep_log_and_result_of_each_and_go_on_behind_one_that_fails(tmp_path):

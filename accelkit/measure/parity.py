@@ -31,15 +31,17 @@ class Tolerance:
 
 TOLERANCES = {
     "fp32": Tolerance(1e-4, None, 0.002),
-    "tf32": Tolerance(1e-2, None, 0.005),
+    "tf32": Tolerance(2e-2, None, 0.005),
     "bf16": Tolerance(8e-2, None, 0.005),
-    "fp16": Tolerance(2e-2, None, 0.005),
+    "fp16": Tolerance(3e-2, None, 0.005),
     "int8": Tolerance(None, 0.99, 0.005),
     "probability": Tolerance(1e-5, None, 1e-4),
 }
 """By precision; forests are held to "probability" whatever their precision.
 
-bf16 has 8 significant bits where fp16 has 11: OpenVINO in it was 0.049 off on a Xeon, and no word changed.
+fp16 and tf32 have 11 significant bits. GPUs cut tf32's off instead of rounding, and TensorRT may add up in fp16: which kernels do,
+a builder decides anew each time by what ran fastest, and of one model on an H200 it made 0.014 to 0.020 in fp16, 0.005 to 0.009 in
+tf32, with one word in 4,096 lost at most. bf16 has 8 bits: OpenVINO in it was 0.049 off on a Xeon, and no word changed.
 """
 
 REDUCED = ("tf32", "bf16")
@@ -127,7 +129,7 @@ def judge(model: Model, reference: Arrays, outputs: Arrays, labels: tuple[Any, .
     far = replace(max(found, key=lambda one: one.relative), cosine=min(one.cosine for one in found))
     reason = None
     if limit.relative is not None and far.relative > limit.relative:
-        reason = f"largest difference over largest magnitude is {far.relative:.2g}, {rule} allows {limit.relative:g}"
+        reason = f"largest difference over largest magnitude is {far.relative:.3g}, {rule} allows {limit.relative:g}"
     elif limit.cosine is not None and far.cosine < limit.cosine:
         reason = f"cosine to the reference is {far.cosine:.4f}, {rule} needs {limit.cosine:g}"
     if model.metric is None:

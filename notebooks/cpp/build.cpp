@@ -9,9 +9,20 @@
 
 using namespace nvinfer1;
 
+struct End {
+    void operator()(nvonnxparser::IParser* parser) const {
+#if NV_TENSORRT_MAJOR < 10
+        parser->destroy();  // delete calls by the header's order of functions, and the wheel of 8.6.0 was built by another
+#else
+        delete parser;
+#endif
+    }
+};
+using Parser = std::unique_ptr<nvonnxparser::IParser, End>;
+
 // Fills the network. The weights in it belong to the parser, which must live until the plan is built.
-static std::unique_ptr<nvonnxparser::IParser> parse(INetworkDefinition& network, Log& log, std::string const& onnx) {
-    std::unique_ptr<nvonnxparser::IParser> parser{nvonnxparser::createParser(network, log)};
+static Parser parse(INetworkDefinition& network, Log& log, std::string const& onnx) {
+    Parser parser{nvonnxparser::createParser(network, log)};
     if (parser->parseFromFile(onnx.c_str(), static_cast<int>(ILogger::Severity::kERROR))) return parser;
     std::string reasons;
     for (int i = 0; i < parser->getNbErrors(); ++i) reasons += parser->getError(i)->desc() + std::string("; ");

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import small
 from google.protobuf import json_format
-from gpu_calls import PLAIN, SCENARIOS, accelerated, top
+from gpu_scenarios import PLAIN, SCENARIOS, accelerated, prepare, top
 from onnx import helper
 
 from accelkit import repository
@@ -54,13 +54,13 @@ def providers(text: str, device: int = 0) -> list:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_configuration_makes_exactly_the_recorded_calls(name, tmp_path):
-    calls, _ = gpu_calls.play(tmp_path / name, name)
+    calls, _ = gpu_calls.play(prepare(tmp_path / name, name))
     assert json.loads(json.dumps(calls)) == gpu_calls.recorded()[name]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_request_gets_its_own_answer(name, tmp_path):
-    _, answers = gpu_calls.play(tmp_path / name, name)
+    _, answers = gpu_calls.play(prepare(tmp_path / name, name))
     plain = onnxruntime.InferenceSession(small.tiny().SerializeToString(), providers=["CPUExecutionProvider"])
     for group, responses in zip(SCENARIOS[name][1], answers, strict=True):
         for size, response in zip(group, responses, strict=True):
@@ -209,7 +209,7 @@ def test_a_request_at_fault_fails_alone(tmp_path, monkeypatch):
     pictures = {size: gpu_calls.picture(size) for size in group}
     pictures[4] = np.zeros((4, 1, 32, 99), np.float32)
     monkeypatch.setattr(gpu_calls, "picture", pictures.__getitem__)
-    _, [answers] = gpu_calls.play(tmp_path / "graph", "graph")
+    _, [answers] = gpu_calls.play(prepare(tmp_path / "graph", "graph"))
     assert [answer.error is None for answer in answers] == [False, True, True]
     assert "onnx runtime error 2" in answers[0].error and answers[1].outputs[0].array.shape == (2, 10)
 

@@ -314,8 +314,8 @@ METHODS = {
     "setTensorAddress": "IExecutionContext.set_tensor_address",
 }
 STANDARD = set(
-    "begin c_str count d data desc emplace_back empty end erase flush push_back read size what write".split()
-)
+    "begin c_str count d data desc destroy emplace_back empty end erase flush push_back read size what write".split()
+)  # destroy: Python does that by itself
 
 
 @pytest.mark.parametrize("version", MAJORS)

@@ -8,6 +8,7 @@ that copies, so the stand-in's instance stands for it, and for PyTorch too, whos
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import sys
@@ -85,6 +86,7 @@ def instance(order: dict[str, Any]) -> Callable[[Feed], Any]:
 
 def main() -> None:
     """Open the model, warm it up, say `ready`, then measure for each line."""
+    faulthandler.enable()  # or a crash says nothing
     order = json.loads(Path(sys.argv[1]).read_text())
     arrays = {name: np.load(file) for name, file in order["feeds"].items()}
     feeds = [dict(zip(arrays, parts)) for parts in zip(*arrays.values())]

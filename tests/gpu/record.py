@@ -121,17 +121,20 @@ def in_process(
     (store / "order.json").write_text(json.dumps({**order, "config": config, "feeds": feeds}))
     executable, env = interpreters.launcher(interpreters.name(path.NAME, path.BACKEND))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env, "text": True}
-    with subprocess.Popen([executable, str(INPROCESS), str(store / "order.json")], **pipes) as child:
-        child.stdout.readline()  # it is ready, or has ended
+    child = subprocess.Popen([executable, str(INPROCESS), str(store / "order.json")], **pipes)
+    child.stdout.readline()  # it is ready, or has ended
 
-        def measure() -> bench.Run:
-            try:
-                print(seconds, file=child.stdin, flush=True)
-                return bench.of_calls(json.loads(child.stdout.readline()), batch)
-            except (OSError, ValueError):
-                raise MeasureError(f"{spec} cannot be measured without a server: its process said why above") from None
+    def measure() -> bench.Run:
+        try:
+            print(seconds, file=child.stdin, flush=True)
+            return bench.of_calls(json.loads(child.stdout.readline()), batch)
+        except (OSError, ValueError):
+            raise MeasureError(f"{spec} cannot be measured without a server: its process said why above") from None
 
+    try:
         yield measure
+    finally:
+        child.communicate()  # the end of its input ends it; one that has ended is no error
 
 
 def record(

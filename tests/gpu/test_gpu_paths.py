@@ -1,12 +1,11 @@
 """Every GPU path in every precision on real hardware: built, served, proven by its answers and by what ran."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import gpu_calls
+import gpu_scenarios
 import pytest
 
 from accelkit import interpreters, machine, paths, repository
@@ -17,6 +16,7 @@ from tests.gpu.conftest import here
 
 GPU = [(name, one) for name in paths.names() if paths.get(name).GPU for one in paths.get(name).PRECISIONS]
 GPU = [(name, one) for name, one in GPU if paths.get(name).EVIDENCE != "none"]
+PLAY = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 
 
 @pytest.mark.parametrize(("name", "precision"), GPU)
@@ -32,7 +32,7 @@ def test_it_is_right_and_runs_where_and_as_it_says(name, precision, model, tmp_p
         rule = parity.held_to(precision, path.REDUCED)
         found = parity.check(named, infer, rule, 1024, 16)
         odd = parity.check(named, infer, rule, 39, 13)
-    assert found.passed and odd.passed, found.reason or odd.reason
+    assert found.passed and odd.passed, (found, odd)
     seen = evidence.READERS[path.EVIDENCE](profile)
     assert seen.observed.split("+")[0] in (precision, rule), seen  # the first is what most of the time went into
 
@@ -53,19 +53,13 @@ def test_an_operator_that_tensorrt_lacks_stays_with_pytorch_and_the_answers_stay
     assert "3 copysign" in evidence.READERS[path.EVIDENCE](tmp_path / "profile").how
 
 
-@pytest.mark.parametrize("scenario", gpu_calls.SCENARIOS)
+@pytest.mark.parametrize("scenario", gpu_scenarios.SCENARIOS)
 def test_a_configuration_makes_the_calls_that_were_recorded_without_a_gpu(scenario, tmp_path):
-    """In the interpreter of the backend; it needs the kit's own packages there."""
-    if scenario.startswith("tensorrt"):
-        here(paths.get("onnxruntime-tensorrt"), None)
-    here(paths.get("onnxruntime-cuda"), None)
-    if interpreters.named("onnxruntime"):
-        pytest.skip("onnxruntime runs in an interpreter without the kit's packages")
-    code = "import json, sys, pathlib, gpu_calls; print(json.dumps(gpu_calls.play(pathlib.Path(sys.argv[1]), sys.argv[2], True)[0]))"
-    root = Path(gpu_calls.__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": f"{root}:{Path(gpu_calls.__file__).parent}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), scenario], env=env, capture_output=True, text=True
-    )
+    path = paths.get(f"onnxruntime-{'tensorrt' if scenario.startswith('tensorrt') else 'cuda'}")
+    here(path, None)
+    executable, env = interpreters.launcher(interpreters.name(path.NAME, path.BACKEND))
+    root = str(Path(gpu_calls.__file__).parents[2])
+    line = [executable, "-c", PLAY, root, gpu_calls.__file__, str(gpu_scenarios.prepare(tmp_path, scenario))]
+    done = subprocess.run(line, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == gpu_calls.recorded()[scenario]
