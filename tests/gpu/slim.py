@@ -69,7 +69,7 @@ def wheel(path: Path, capability: int | None = None) -> None:
     if path.stat().st_size < LARGE:
         return
     lean = path.with_suffix(".lean")
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(lean, "w", zipfile.ZIP_DEFLATED) as target:
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(lean, "w") as target:
         for entry in source.infolist():
             matches = functools.partial(fnmatch.fnmatch, entry.filename)
             if any(map(matches, UNUSED)) and not any(map(matches, USED)):
@@ -79,5 +79,5 @@ def wheel(path: Path, capability: int | None = None) -> None:
                 library = bytearray(data)
                 prune(library, capability)
                 data = bytes(library)
-            target.writestr(entry, data)
+            target.writestr(entry, data, zipfile.ZIP_STORED)  # the archive is compressed as a whole, and better
     lean.replace(path)
