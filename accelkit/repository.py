@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,17 @@ def parse(text: str, where: str | Path = FILE) -> ModelConfig:
         line, column = error.GetLine(), error.GetColumn()
         reason = re.sub(r"^\d+:\d+ : (?:'.*?': )?", "", " ".join(str(error).split()))
         place = f"{where}:{line}:{column}" if line else f"{where}"
-        raise ConfigError(f"{place}: {reason}") from None
+        raise ConfigError(f"{place}: {reason}{_meant(reason)}") from None
+
+
+def _meant(reason: str) -> str:
+    """The field that a misspelt one is most like, as ` Did you mean "..."?`, or nothing."""
+    found = re.search(r'Message type "(.+?)" has no field named "(.+?)"', reason)
+    if not found:
+        return ""
+    fields = new().DESCRIPTOR.file.pool.FindMessageTypeByName(found[1]).fields_by_name
+    close = get_close_matches(found[2], fields, 1)
+    return f' Did you mean "{close[0]}"?' if close else ""
 
 
 def read(path: Path) -> ModelConfig:

@@ -44,7 +44,9 @@ def test_committed_config_explains_itself():
     ("content", "place", "reason"),
     [
         ('name: "x"\nmax_batch_size: many', ":2:17: ", "Couldn't parse integer: many"),
-        ("name: 'x'\nfoo: 3", ":2:1: ", 'no field named "foo"'),
+        ("name: 'x'\nfoo: 3", ":2:1: ", 'no field named "foo".'),
+        ("max_batch_sze: 3", ":1:1: ", 'Did you mean "max_batch_size"?'),
+        ("dynamic_batching { prefered_batch_size: 3 }", ":1:20: ", 'Did you mean "preferred_batch_size"?'),
         ("input [ { data_type: TYPE_FLOAT } ]", ":1:22: ", "TYPE_FLOAT"),
         ("optimization { graph { level: '1' } }", ":1:31: ", "integer"),
         ("name: 'x", ":1:", "'x"),
