@@ -65,6 +65,7 @@ def compare(
     progress: bool = True,
     limits: Budget | None = None,
     in_process: Mapping[str, Callable[[], bench.Run]] | None = None,
+    settings: Mapping[str, int] | None = None,
 ) -> list[Result]:
     """Return one Result for every path named, as PATH or PATH:PRECISION (None: all), the baseline always first.
 
@@ -74,7 +75,7 @@ def compare(
     server, and beside it one for each path that has an interpreter of its own; the order rotates, the baseline comes twice
     a repeat. A path that is not here, fails or is rejected has its reason and no speed. The raw exports go to
     `out`/raw-MODEL.json.gz, the inputs of the load to `out`/inputs-MODEL.json. `in_process` measures the rows of these labels
-    without a server, in the same run.
+    without a server, in the same run. `settings`, such as instances, go into the config of each path that takes them.
     """
     load, limits, here = load or Load(), limits or budget(), machine.probe()
     say: Callable[[str], object] = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
@@ -91,7 +92,7 @@ def compare(
                 continue
             say(f"{entry.name}: building and proving")
             with _guarded(entry):
-                _prepare(entry, model, store, Path(folder, "profile", entry.name), load)
+                _prepare(entry, model, store, Path(folder, "profile", entry.name), load, settings or {})
             if entry.status != "measured":
                 say(f"{entry.name}: {entry.status}: {entry.reason}")
         if live := _live(entries):
@@ -162,10 +163,10 @@ def _guarded(entry: Entry) -> Iterator[None]:
         entry.end("failed", str(error))
 
 
-def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load) -> None:
+def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load, settings: Mapping[str, int]) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
-    fitted = paths.fitted(path, machine.probe(), load.batch, model.max_batch)
+    fitted = paths.fitted(path, machine.probe(), load.batch, model.max_batch, **settings)
     config = path.config(model, precision=entry.precision, **fitted)
     entry.served, entry.model = config.name, paths.as_served(model, config)
     entry.provenance = {"code": code(path, model), "config": digest(repository.text(config).encode()), "raw": None}

@@ -17,15 +17,22 @@ from tests.gpu import record as module
 
 @pytest.fixture
 def record(monkeypatch):
-    with_own = module.Step(Load(2, 1), 2, ("onnxruntime-cpu",))
-    monkeypatch.setattr(module, "STEPS", {"batch2": with_own, "batch1": module.Step(Load(1, 1), 2)})
+    by = ("onnxruntime-cpu",), "onnxruntime-cpu:int8"
+    steps = {
+        "batch2": module.Step(*by, Load(2, 1), 2, by[0], {"threads": 1}),
+        "batch1": module.Step(*by, Load(1, 1), 2),
+    }
+    monkeypatch.setattr(module, "STEPS", steps | {"other": module.Step(("tensorrt",), "tensorrt:fp32", Load(1, 1), 2)})
     monkeypatch.setattr(module, "SAMPLES", 64)
     return module
 
 
 def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, monkeypatch):
-    model, specs = models.get("text_recognition", "small"), ["onnxruntime-cpu:fp32", "onnxruntime-cpu:int8"]
-    given = (model, specs, "onnxruntime-cpu:int8", tmp_path)
+    model, specs = (
+        models.get("text_recognition", "small"),
+        ["onnxruntime-cpu:fp32", "openvino:fp32", "onnxruntime-cpu:int8"],
+    )
+    given = (model, specs, tmp_path)
     assert record.record("here", ["batch2"], *given) == [tmp_path / "here_batch2.json"]
     rows = result.read(tmp_path / "here_batch2.json")
     assert [row.label for row in rows] == ["onnxruntime-cpu int8", "onnxruntime-cpu"] and rows[0].speed["batch"] == 2
@@ -52,6 +59,7 @@ def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, 
     monkeypatch.setattr(comparison, "built_by", lambda *about: "other")
     record.record("here", ["batch2"], *given)
     assert asked == [1, 2, 2], "it does not say what built its files"
+    assert record.record("here", ["other"], *given) == [], "none of its paths is here"
 
 
 def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):
@@ -66,7 +74,7 @@ def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):
 
 def test_pytorch_is_called_without_a_server_as_its_instance_calls_it(record, tmp_path):
     pytest.importorskip("torch")
-    step = module.Step(Load(2, 1), 2, ("pytorch",))
+    step = module.Step(("pytorch",), "pytorch:fp32", Load(2, 1), 2, ("pytorch",))
     with module.in_process("pytorch:fp32", models.get(), step, 2, tmp_path) as measure:
         run = measure()
     assert run.throughput > 0 and run.requests > 1
@@ -77,7 +85,7 @@ def test_a_process_that_ends_costs_its_own_number_and_no_other(record, tmp_path,
     script = tmp_path / "ends.py"
     script.write_text("print('ready')")
     monkeypatch.setattr(module, "INPROCESS", script)
-    step = module.Step(Load(2, 1), 2, ("pytorch",))
+    step = module.Step(("pytorch",), "pytorch:fp32", Load(2, 1), 2, ("pytorch",))
     with module.in_process("pytorch:fp32", models.get(), step, 2, tmp_path) as measure:
         for _ in range(2):
             with pytest.raises(MeasureError, match="cannot be measured without a server"):

@@ -85,6 +85,7 @@ def test_a_config_is_fitted_to_the_batch_and_to_few_cpus(usable, physical, threa
     assert paths.fitted(paths.get("onnxruntime-cpu"), here, 64) == threads
     assert paths.fitted(paths.get("openvino"), here, 64) == {"batch": 64, **threads}
     assert paths.fitted(paths.get("vllm"), here, 64) == {}
+    assert paths.fitted(paths.get("onnxruntime-cpu"), here, 64, instances=2, stages=2) == {"instances": 2, **threads}
     assert paths.fitted(paths.get("onnxruntime-cpu"), here, 64, 64) == threads
     assert paths.fitted(paths.get("onnxruntime-cpu"), here, 65, 64) == {"max_batch_size": 65, **threads}
     assert paths.fitted(paths.get("openvino"), here, 256, 64) == {"batch": 256, **threads}

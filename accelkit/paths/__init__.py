@@ -155,11 +155,12 @@ def one(spec: str, model: Model) -> tuple[Path, str]:
     return chosen(spec, model)[0]
 
 
-def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[str, int]:
+def fitted(path: Path, machine: Machine, batch: int, largest: int = 0, **asked: int) -> dict[str, int]:
     """Return what a path's config is given for requests of `batch` on a machine: the batch where it is compiled in, threads.
 
     `largest` is the batch that configs offer without being told; a larger one becomes theirs. Threads for a process that
-    may use fewer CPUs than the machine has cores: runtimes look at the machine alone.
+    may use fewer CPUs than the machine has cores: runtimes look at the machine alone. Of what is `asked` for beside that,
+    such as instances, a path is given what it takes.
     """
     from accelkit import interpreters
 
@@ -169,7 +170,8 @@ def fitted(path: Path, machine: Machine, batch: int, largest: int = 0) -> dict[s
     # TensorRT 8 takes FP16 from the file only when told so.
     own = interpreters.name(path.NAME, path.BACKEND)
     weak = "weak_typing" in takes and interpreters.packages(own).get("tensorrt", "").startswith("8.")
-    return room | ({"threads": machine.usable_cores} if few else {}) | ({"weak_typing": True} if weak else {})
+    given = room | ({"threads": machine.usable_cores} if few else {}) | ({"weak_typing": True} if weak else {})
+    return given | {key: value for key, value in asked.items() if key in takes}
 
 
 def place(path: Path, model: Model, repository: File, precision: str = "fp32", **overrides: Any) -> Placed:

@@ -12,10 +12,11 @@ NATIVE, DEFAULT = "tensorrt fp16", "onnxruntime-cuda tf32"
 def rows(tmp_path_factory):
     """The step batch16 of the records, measured now."""
     model, folder = models.get("text_recognition", "full"), tmp_path_factory.mktemp("gpu")
-    specs = record.on_gpu(model)
-    if "tensorrt:fp16" not in specs or record.BASELINE not in specs:
+    step = record.STEPS["batch16"]
+    specs = step.of(record.on_gpu(model))
+    if not {"tensorrt:fp16", step.baseline} <= {*specs}:
         pytest.skip("needs an NVIDIA GPU with TensorRT and ONNX Runtime's CUDA provider")
-    return {row.label: row for row in record.measured(record.STEPS["batch16"], model, specs, record.BASELINE, folder)}
+    return {row.label: row for row in record.measured(step, model, specs, folder)}
 
 
 def test_every_row_is_proven(rows):

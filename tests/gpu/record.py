@@ -1,10 +1,10 @@
 """Record what the GPU paths do on this machine: `python tests/gpu/record.py NAME [STEP]...`, done steps are skipped.
 
-Each step is one interleaved run of every GPU path that is here, the CUDA provider's default (TF32 allowed) its baseline, and
-becomes notebooks/recorded/NAME_STEP.json with the raw exports beside it; tests/test_recorded.py computes its rows anew. At
-batch 16 the CUDA provider and TensorRT's plans are measured without a server too, in the same run.
-`--only` and `--baseline` record fewer paths, against another one. `--awake` keeps the cores of a virtual machine awake while
-they are measured (tests/gpu/awake.py) and is written into every row.
+Each step is one interleaved run of those of its paths that are here and becomes notebooks/recorded/NAME_STEP.json with the raw
+exports beside it; tests/test_recorded.py computes its rows anew. The steps batch* hold ONNX Runtime's and TensorRT's paths
+against the CUDA provider's default (TF32 allowed), the steps torch* PyTorch's against eager PyTorch. Some paths are measured
+without a server too, in the same run. `--awake` keeps the cores of a virtual machine awake while they are measured
+(tests/gpu/awake.py) and is written into every row.
 
 A step whose record was made by the same code and configs on the same machine is left alone, so a run that was cut off goes
 on where it stopped. Plans come from the cache.
@@ -17,9 +17,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +35,6 @@ from accelkit.measure.bench import Load
 from accelkit.models import files, named
 from tests.gpu.awake import awake
 
-BASELINE = "onnxruntime-cuda:tf32"
-
-
 INPROCESS = Path(__file__).with_name("inprocess.py")
 SAMPLES = 4096
 """Pictures of the test split by which each row's accuracy is judged: all of them."""
@@ -45,21 +42,36 @@ SAMPLES = 4096
 
 @dataclass(frozen=True)
 class Step:
-    """A load, how often every path takes it, and which paths are measured without a server too."""
+    """Paths as PATH or PATH:PRECISION, the baseline among them; a load and how often each takes it; settings of their configs.
 
+    `in_process` are measured without a server too.
+    """
+
+    paths: tuple[str, ...]
+    baseline: str
     load: Load
     repeats: int
     in_process: tuple[str, ...] = ()
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, specs: Iterable[str]) -> list[str]:
+        """Return those of PATH:PRECISION that the step records."""
+        return [spec for spec in specs if {spec, spec.partition(":")[0]} & {*self.paths}]
 
 
-PYTORCH = ("pytorch", "pytorch-aoti", "torch-tensorrt")
-"""Eager, compiled and with TensorRT: also called as PyTorch's users call a model, without a server."""
+PROVIDERS = (("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt"), "onnxruntime-cuda:tf32")
+PYTORCH = (("pytorch", "pytorch-aoti", "torch-tensorrt:tf32", "torch-tensorrt:fp16"), "pytorch:fp32")
+CALLED = ("pytorch", "pytorch-aoti", "torch-tensorrt")
+"""Eager, compiled and with TensorRT: also as PyTorch's users call a model, without a server."""
 
 STEPS = {
-    "batch16": Step(Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt", *PYTORCH)),
-    "batch1": Step(Load(1, 2), 3),
-    "batch64": Step(Load(64, 2), 3),
-    "batch256": Step(Load(256, 2), 3, PYTORCH),
+    "batch16": Step(*PROVIDERS, Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt")),
+    "batch1": Step(*PROVIDERS, Load(1, 2), 3),
+    "batch64": Step(*PROVIDERS, Load(64, 2), 3),
+    "batch256": Step(*PROVIDERS, Load(256, 2), 3),
+    "torch16": Step(*PYTORCH, Load(16, 2), 5, CALLED),
+    # Copies through the server take longer than what a GPU computes then: others must compute meanwhile.
+    "torch256": Step(*PYTORCH, Load(256, 8), 3, CALLED, {"instances": 3}),
 }
 
 
@@ -97,7 +109,7 @@ def done(file: Path, step: Step, model: models.Model, specs: Iterable[str]) -> b
 
 
 def _fitted(path: paths.Path, model: models.Model, step: Step) -> dict[str, int]:
-    return paths.fitted(path, machine.probe(), step.load.batch, model.max_batch)
+    return paths.fitted(path, machine.probe(), step.load.batch, model.max_batch, **step.settings)
 
 
 @contextmanager
@@ -142,18 +154,20 @@ def record(
     steps: Sequence[str],
     model: models.Model,
     specs: Sequence[str],
-    baseline: str,
     folder: Path,
     kept_awake: bool = False,
 ) -> list[Path]:
     """Make the records of the steps that are not done; return their files."""
     made = []
     for step in steps:
-        file = folder / f"{name}_{step}.json"
-        if not done(file, STEPS[step], model, specs):
+        file, mine = folder / f"{name}_{step}.json", STEPS[step].of(specs)
+        if not mine:
+            print(f"{step}: none of its paths is here")
+            continue
+        if not done(file, STEPS[step], model, mine):
             with tempfile.TemporaryDirectory(prefix="accelkit-record-") as out:
                 with awake() if kept_awake else nullcontext():
-                    rows = measured(STEPS[step], model, specs, baseline, Path(out))
+                    rows = measured(STEPS[step], model, mine, Path(out))
                 if kept_awake:
                     rows = [replace(row, provenance={**row.provenance, "cores": "kept awake"}) for row in rows]
                 recorded.keep(file.stem, rows, Path(out), folder)
@@ -163,7 +177,7 @@ def record(
     return made
 
 
-def measured(step: Step, model: models.Model, specs: Sequence[str], baseline: str, out: Path) -> list[result.Result]:
+def measured(step: Step, model: models.Model, specs: Sequence[str], out: Path) -> list[result.Result]:
     """Return the rows of one step; the raw exports are in `out`."""
     limits = replace(BUDGETS["quick"], repeats=step.repeats, samples=SAMPLES)
     with ExitStack() as stack:
@@ -172,8 +186,8 @@ def measured(step: Step, model: models.Model, specs: Sequence[str], baseline: st
             for spec in specs
             if spec.split(":")[0] in step.in_process
         }
-        given = {"baseline": baseline, "load": step.load, "out": out, "limits": limits, "in_process": own}
-        return comparison.compare(model, specs, **given)
+        given = {"baseline": step.baseline, "load": step.load, "out": out, "limits": limits, "settings": step.settings}
+        return comparison.compare(model, specs, in_process=own, **given)
 
 
 def main() -> None:
@@ -181,23 +195,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("name", help="what the records are called, such as h200")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(STEPS)} (default: all)")
-    parser.add_argument(
-        "--only", nargs="+", metavar="PATH[:PRECISION]", help="paths to record (default: all that are here)"
-    )
-    parser.add_argument("--baseline", default=BASELINE, metavar="PATH:PRECISION", help="what they are held against")
     parser.add_argument("--awake", action="store_true", help="keep the cores awake")
     given = parser.parse_args()
     if unknown := set(given.steps) - set(STEPS):
         parser.error(f"no step {', '.join(sorted(unknown))}: there are {', '.join(STEPS)}")
     model = models.get("text_recognition", "full")
-    specs = [
-        spec
-        for spec in on_gpu(model)
-        if not given.only or {spec, spec.partition(":")[0]} & {*given.only, given.baseline}
-    ]
+    specs = on_gpu(model)
     if not specs:
         sys.exit("no path that runs on a GPU is here: `accelkit paths` says what each lacks")
-    record(given.name, given.steps or list(STEPS), model, specs, given.baseline, recorded.FOLDER, given.awake)
+    record(given.name, given.steps or list(STEPS), model, specs, recorded.FOLDER, given.awake)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ def test_a_step_is_recorded_and_every_row_of_it_is_proven(step):
     model = models.get("text_recognition", "full")
     specs = record.on_gpu(model)
     assert specs, "no path that runs on a GPU is here"
-    (file,) = record.record(NAME, [step], model, specs, record.BASELINE, recorded.FOLDER)
+    if not record.STEPS[step].of(specs):
+        pytest.skip("none of its paths is here")
+    (file,) = record.record(NAME, [step], model, specs, recorded.FOLDER)
     rows = result.read(file)
-    assert {f"{row.path}:{row.precision['requested']}" for row in rows} == set(specs)
+    assert {f"{row.path}:{row.precision['requested']}" for row in rows} == set(record.STEPS[step].of(specs))
     for row in rows:
         assert result.recompute(row, recorded.FOLDER / row.provenance["raw"]) == (row.speed, row.versus)
