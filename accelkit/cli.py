@@ -233,10 +233,8 @@ def measure(
         raise ConfigError(f"nothing to measure: path {name} is unavailable: {found[0]}")
 
     with result.new_run(out, functools.partial(click.echo, err=True)) as run:
-        results = comparison.compare_all(
-            models, names, baseline=baseline, load=module.Load(**load), out=run, progress=not as_json
-        )
-        results = recorded.with_gpus(results)
+        given = {"baseline": baseline, "load": module.Load(**load), "out": run, "progress": not as_json}
+        results = recorded.with_gpus(comparison.compare_all(models, names, **given))
         result.write(run / result.FILE, results)
     if record:
         recorded.keep(record, [row for row in results if not row.recorded], out)
@@ -341,12 +339,7 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 @own_options
 @folder_option("--results", BUILD / "compare" / "results.json", "Results that the path `best` is taken from.", FILE)
 def export(
-    path_name: str,
-    folder: Path,
-    results: Path,
-    model_name: str | None,
-    variant: str | None,
-    **options: Any,
+    path_name: str, folder: Path, results: Path, model_name: str | None, variant: str | None, **options: Any
 ) -> None:
     """Write PATH (or PATH:PRECISION, or `best`) as a project in DIR: model repository, client, test, compose file, README.
 

@@ -92,7 +92,7 @@ def compare(
                 continue
             say(f"{entry.name}: building and proving")
             with _guarded(entry):
-                _prepare(entry, model, store, Path(folder, "profile", entry.name), load, settings or {})
+                _prepare(entry, model, store, Path(folder, "profile", entry.name), load, **settings or {})
             if entry.status != "measured":
                 say(f"{entry.name}: {entry.status}: {entry.reason}")
         if live := _live(entries):
@@ -163,7 +163,7 @@ def _guarded(entry: Entry) -> Iterator[None]:
         entry.end("failed", str(error))
 
 
-def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load, settings: Mapping[str, int]) -> None:
+def _prepare(entry: Entry, model: Model, store: Path, profile: Path, load: Load, **settings: int) -> None:
     """Build, place and serve alone with the profile on; read the evidence."""
     path = entry.path
     fitted = paths.fitted(path, machine.probe(), load.batch, model.max_batch, **settings)

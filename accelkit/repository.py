@@ -62,10 +62,8 @@ def parse(text: str, where: str | Path = FILE) -> ModelConfig:
 def _meant(reason: str) -> str:
     """The field that a misspelt one is most like, as ` Did you mean "..."?`, or nothing."""
     found = re.search(r'Message type "(.+?)" has no field named "(.+?)"', reason)
-    if not found:
-        return ""
-    fields = new().DESCRIPTOR.file.pool.FindMessageTypeByName(found[1]).fields_by_name
-    close = get_close_matches(found[2], fields, 1)
+    pool = new().DESCRIPTOR.file.pool
+    close = get_close_matches(found[2], pool.FindMessageTypeByName(found[1]).fields_by_name, 1) if found else []
     return f' Did you mean "{close[0]}"?' if close else ""
 
 

@@ -146,7 +146,7 @@ def stub(monkeypatch, measure):
         "parity": {"passed": True, "relative": 0.0, "max_abs": 0.0, "value": 1.0},
     }
 
-    def prepare(entry, model, store, profile, load, settings):
+    def prepare(entry, model, store, profile, load):
         entry.served = entry.name
         entry.parts |= {**proven, "precision": {"requested": "fp32", "observed": "fp32"}}
 

@@ -8,17 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelkit.backends.key import ERAS
-from accelkit.lint import (
-    accelerators,
-    engines,
-    llmapi,
-    names,
-    plans,
-    pytorch,
-    savedmodels,
-    tensorrt_llm,
-    transformers,
-)
+from accelkit.lint import accelerators, engines, llmapi, names, plans, pytorch, savedmodels, tensorrt_llm, transformers
 from accelkit.lint.subject import Subject
 from accelkit.versions import tomllib
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -10,6 +9,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,6 @@ from accelkit.measure.timing import Run, TooShort, rows
 from accelkit.models import batches, named
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from accelkit.models import Model
     from accelkit.serving import Server
 
@@ -62,14 +60,10 @@ def inputs_file(model: Model, path: Path, count: int = 64) -> Path:
     """Write the model's first test inputs for --input-data (JSON, base64, one row each) and return the path."""
     arrays = named(model.inputs, model.samples("test", count).inputs)
     rows = zip(*([(name, row) for row in array] for name, array in arrays.items()))
-    data = [{name: {"b64": _base64(value), "shape": list(value.shape)} for name, value in row} for row in rows]
+    data = [{name: {"b64": b64encode(x.tobytes()).decode(), "shape": [*x.shape]} for name, x in row} for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"data": data}))
     return path
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(array.tobytes()).decode()
 
 
 def command(
