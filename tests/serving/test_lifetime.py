@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import processes
@@ -52,7 +53,9 @@ def assert_gone(facts: dict, seconds: float = 5) -> None:
 def start(repository: Path, *more: str) -> tuple[subprocess.Popen, dict]:
     """A Python process with a server, and the facts of that one."""
     process = subprocess.Popen(
-        [sys.executable, "-c", STARTER + "\n".join(more), str(repository)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-X", "faulthandler", "-c", STARTER + "\n".join(more), str(repository)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return process, facts_of(process.stdout.readline())
 
@@ -80,7 +83,8 @@ def test_a_starter_that_is_killed_while_its_forked_child_lives(repository):
         assert_gone(facts)
         assert processes.alive(child)
     finally:
-        os.kill(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
         process.stdout.close()
         process.wait()
 
