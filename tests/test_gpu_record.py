@@ -28,11 +28,8 @@ def record(monkeypatch):
 
 
 def test_steps_are_recorded_once_and_go_on_where_they_stopped(record, tmp_path, monkeypatch):
-    model, specs = (
-        models.get("text_recognition", "small"),
-        ["onnxruntime-cpu:fp32", "openvino:fp32", "onnxruntime-cpu:int8"],
-    )
-    given = (model, specs, tmp_path)
+    specs = ["onnxruntime-cpu:fp32", "openvino:fp32", "onnxruntime-cpu:int8"]
+    given = (models.get("text_recognition", "small"), specs, tmp_path)
     assert record.record("here", ["batch2"], *given) == [tmp_path / "here_batch2.json"]
     rows = result.read(tmp_path / "here_batch2.json")
     assert [row.label for row in rows] == ["onnxruntime-cpu int8", "onnxruntime-cpu"] and rows[0].speed["batch"] == 2

@@ -70,7 +70,7 @@ STEPS = {
     "batch64": Step(*PROVIDERS, Load(64, 2), 3),
     "batch256": Step(*PROVIDERS, Load(256, 2), 3),
     "torch16": Step(*PYTORCH, Load(16, 2), 5, CALLED),
-    # Copies through the server take longer than what a GPU computes then: others must compute meanwhile.
+    # A GPU waits while its instance copies, so others must compute meanwhile.
     "torch256": Step(*PYTORCH, Load(256, 8), 3, CALLED, {"instances": 3}),
 }
 

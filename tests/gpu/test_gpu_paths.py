@@ -1,8 +1,6 @@
 """Every GPU path in every precision on real hardware: built, served, proven by its answers and by what ran."""
 
 import json
-import subprocess
-from pathlib import Path
 
 import gpu_calls
 import gpu_scenarios
@@ -16,7 +14,6 @@ from tests.gpu.conftest import here
 
 GPU = [(name, one) for name in paths.names() if paths.get(name).GPU for one in paths.get(name).PRECISIONS]
 GPU = [(name, one) for name, one in GPU if paths.get(name).EVIDENCE != "none"]
-PLAY = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 
 
 @pytest.mark.parametrize(("name", "precision"), GPU)
@@ -57,9 +54,6 @@ def test_an_operator_that_tensorrt_lacks_stays_with_pytorch_and_the_answers_stay
 def test_a_configuration_makes_the_calls_that_were_recorded_without_a_gpu(scenario, tmp_path):
     path = paths.get(f"onnxruntime-{'tensorrt' if scenario.startswith('tensorrt') else 'cuda'}")
     here(path, None)
-    executable, env = interpreters.launcher(interpreters.name(path.NAME, path.BACKEND))
-    root = str(Path(gpu_calls.__file__).parents[2])
-    line = [executable, "-c", PLAY, root, gpu_calls.__file__, str(gpu_scenarios.prepare(tmp_path, scenario))]
-    done = subprocess.run(line, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == gpu_calls.recorded()[scenario]
+    order = [str(gpu_scenarios.prepare(tmp_path, scenario))]
+    said = interpreters.run(interpreters.name(path.NAME, path.BACKEND), "tests.fixtures.gpu_calls", order)
+    assert json.loads(said.splitlines()[-1]) == gpu_calls.recorded()[scenario]
