@@ -72,7 +72,7 @@ def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):
 def test_pytorch_is_called_without_a_server_as_its_instance_calls_it(record, tmp_path):
     pytest.importorskip("torch")
     step = module.Step(("pytorch",), "pytorch:fp32", Load(2, 1), 2, ("pytorch",))
-    with module.in_process("pytorch:fp32", models.get(), step, 2, tmp_path) as measure:
+    with module.in_process("pytorch:fp32", models.get(), step, 8, tmp_path) as measure:
         run = measure()
     assert run.throughput > 0 and run.requests > 1
 
