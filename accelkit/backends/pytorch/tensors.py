@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from accelkit.backends.key import Refused
@@ -78,12 +79,12 @@ def joined(parts: list[torch.Tensor], device: torch.device) -> torch.Tensor:
     """Return the parts of several requests as one batch on a device, through page-locked memory where that is a GPU."""
     if device.type != "cuda":
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-    rows = sum(len(part) for part in parts) if parts[0].dim() else 1
+    if not parts[0].dim():
+        return parts[0].pin_memory().to(device, non_blocking=True)
+    rows = sum(len(part) for part in parts)
     staged = torch.empty((rows, *parts[0].shape[1:]), dtype=parts[0].dtype, pin_memory=True)
-    if parts[0].dim():
-        torch.cat(parts, out=staged)
-    else:
-        staged = parts[0].pin_memory()
+    # By one thread: PyTorch shares a copy out to as many as there are cores, and those of several instances wait for each other.
+    np.concatenate([part.numpy() for part in parts], out=staged.numpy())
     return staged.to(device, non_blocking=True)
 
 
