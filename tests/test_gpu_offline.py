@@ -90,6 +90,19 @@ def test_a_stack_sets_what_its_programs_read(prefix, tmp_path):
     assert lines[-1] == "export VLLM_HOST_IP=127.0.0.1" and lines[0].startswith("export ACCELKIT_PYTHON_VLLM=")
 
 
+def test_packages_that_lie_there_run_what_the_kit_has_none_for(prefix, tmp_path):
+    """A newer PyTorch than the stacks', by the kit's Python; without --site nothing claims to be one."""
+    for folder in ("python-3.12", "stacks/kit", "kit/lib/python3.12/site-packages", "there/nvidia/cu13/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    stack = versions.get("stacks")["kit"]
+    assert not [line for line in offline.install("kit", stack, tmp_path, []) if "ACCELKIT_PYTHON" in line]
+    lines = offline.install("kit", stack, tmp_path, [tmp_path / "there"])
+    launcher = tmp_path / "stacks/kit/python"
+    assert f"export ACCELKIT_PYTHON_PYTORCH_AOTI={launcher}" in lines and os.access(launcher, os.X_OK)
+    assert f"PYTHONPATH={tmp_path / 'there'} LD_LIBRARY_PATH={tmp_path / 'python-3.12/lib'}:" in launcher.read_text()
+    assert str(tmp_path / "there/nvidia/cu13/lib") in launcher.read_text()
+
+
 def test_what_two_stacks_pin_alike_travels_once(prefix, tmp_path, monkeypatch):
     """And may be replaced in one of them without harm to the other; a program stays one."""
     asked = []

@@ -171,7 +171,9 @@ def unpack(parts: Path, dest: Path, libs: list[Path], sites: Sequence[Path] = ()
         sys.exit(f"{parts}: no parts are there")
     dest.mkdir(parents=True, exist_ok=True)
     for name in arrived:
-        cat = subprocess.Popen(["cat", *joined(parts / name)], stdout=subprocess.PIPE)
+        script = 'cat "$@" | xz -dcT0' if shutil.which("xz") else 'cat "$@"'  # on all cores where it is there
+        whole = ["sh", "-c", script, "sh", *map(str, joined(parts / name))]
+        cat = subprocess.Popen(whole, stdout=subprocess.PIPE)
         with cat, tarfile.open(fileobj=cat.stdout, mode="r|*") as archive:
             archive.extractall(dest, filter="fully_trusted")
         if cat.returncode:
@@ -212,10 +214,11 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
         compiler = [executable, "-m", "compileall", "-q", "-j", "0", site]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(compiler, env=env, check=False, **quiet)
-    if name != KIT:
-        own = [python / "lib", *sorted(site.glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
+    packages = [*sites] if name == KIT else [site, *sites]
+    if packages:
+        own = [python / "lib", *sorted(packages[0].glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
         launcher = dest / "stacks" / name / "python"
-        searched, libraries = (":".join(map(str, folders)) for folders in ([site, *sites], own))
+        searched, libraries = (":".join(map(str, folders)) for folders in (packages, own))
         launcher.write_text(
             f"#!/bin/sh\nexport PYTHONPATH={searched} LD_LIBRARY_PATH={libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
             f'exec {python}/bin/python{stack["python"]} "$@"\n'

@@ -71,7 +71,7 @@ STEPS = {
     "batch256": Step(*PROVIDERS, Load(256, 2), 3),
     "torch16": Step(*PYTORCH, Load(16, 2), 5, CALLED),
     # A GPU waits while its instance copies, so others must compute meanwhile.
-    "torch256": Step(*PYTORCH, Load(256, 8), 3, CALLED, {"instances": 3}),
+    "torch256": Step(*PYTORCH, Load(256, 8), 3, CALLED, {"instances": 4}),
 }
 
 

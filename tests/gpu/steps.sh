@@ -19,7 +19,7 @@ run() {
     case $1 in
     batch* | torch*) python tests/gpu/record.py "$name" "$1" --awake ;;
     lesson*) python -m accelkit lessons "${1#lesson}" --record ;;
-    refusals | paths) python -m pytest -q -p no:cacheprovider "tests/gpu/test_gpu_$1.py" ;;
+    refusals | paths) python -m pytest -v -s -p no:cacheprovider "tests/gpu/test_gpu_$1.py" ;;
     *) echo "no step $1: see the head of $0" && return 2 ;;
     esac
 }

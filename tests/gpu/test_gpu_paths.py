@@ -29,8 +29,9 @@ def test_it_is_right_and_runs_where_and_as_it_says(name, precision, model, tmp_p
         rule = parity.held_to(precision, path.REDUCED)
         found = parity.check(named, infer, rule, 1024, 16)
         odd = parity.check(named, infer, rule, 39, 13)
-    assert found.passed and odd.passed, (found, odd)
     seen = evidence.READERS[path.EVIDENCE](profile)
+    print(found, odd, seen, sep="\n")  # a log that is cut off has them too
+    assert found.passed and odd.passed, (found, odd)
     assert seen.observed.split("+")[0] in (precision, rule), seen  # the first is what most of the time went into
 
 
