@@ -25,7 +25,7 @@ from accelkit.serving import Server
 torch = pytest.importorskip("torch")
 import small_torch as nets  # noqa: E402
 
-from accelkit.backends.pytorch import package  # noqa: E402
+from accelkit.backends.pytorch import package, tensors  # noqa: E402
 
 COMPILER = shutil.which((os.environ.get("CXX") or "g++").split()[0])
 SCRIPT = 'platform: "pytorch_libtorch"\n'
@@ -406,3 +406,14 @@ def test_the_table_of_keys_is_complete_and_nothing_names_a_key_outside_it():
     source = "".join(path.read_text() for path in Path(keys.__file__).parent.glob("*.py") if path.name != "keys.py")
     assert not [key.name for key in keys.KEYS if f'"{key.name}"' in source]
     assert len(keys.SCRIPT) == 11 and len(keys.PYTHON) == 3
+
+
+@pytest.mark.parametrize("kind", [*tensors.TYPES.values()], ids=str)
+def test_inputs_for_a_gpu_are_gathered_without_the_threads_of_pytorch(kind, monkeypatch):
+    """Its `cat` shares a large copy out to threads that wait for those of other instances; who copies is seen without a GPU."""
+    plain, whole = torch.empty, torch.arange(24).reshape(3, -1).type(kind)
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory, **options: plain(*shape, **options))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking: self)
+    monkeypatch.delattr(torch, "cat")
+    made = tensors.joined([whole[:1], whole[1:]], torch.device("cuda"))
+    assert made.dtype == kind and torch.equal(made, whole)

@@ -172,13 +172,15 @@ def unpack(parts: Path, dest: Path, libs: list[Path], sites: Sequence[Path] = ()
     dest.mkdir(parents=True, exist_ok=True)
     for name in arrived:
         script = 'cat "$@" | xz -dcT0' if shutil.which("xz") else 'cat "$@"'  # on all cores where it is there
-        whole = ["sh", "-c", script, "sh", *map(str, joined(parts / name))]
-        cat = subprocess.Popen(whole, stdout=subprocess.PIPE)
-        with cat, tarfile.open(fileobj=cat.stdout, mode="r|*") as archive:
+        words = ["sh", "-c", script, "sh", *map(str, joined(parts / name))]
+        whole = subprocess.Popen(words, stdout=subprocess.PIPE)
+        with whole, tarfile.open(fileobj=whole.stdout, mode="r|*") as archive:
             archive.extractall(dest, filter="fully_trusted")
-            while cat.stdout.read(1 << 16):  # an archive ends before its file does, and who cannot write that end fails
+            while whole.stdout.read(
+                1 << 16
+            ):  # an archive ends before its file does, and who cannot write that end fails
                 pass
-        if cat.returncode:
+        if whole.returncode:
             sys.exit(f"{parts / name}: the parts cannot be read")
     lines = [f"export ACCELKIT_CACHE={dest / 'cache'}"]
     for name, stack in versions.get("stacks").items():
@@ -216,7 +218,7 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
         compiler = [executable, "-m", "compileall", "-q", "-j", "0", site]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(compiler, env=env, check=False, **quiet)
-    packages = [*sites] if name == KIT else [site, *sites]
+    packages = sites if name == KIT else [site, *sites]
     if packages:
         own = [python / "lib", *sorted(packages[0].glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
         launcher = dest / "stacks" / name / "python"
