@@ -103,6 +103,7 @@ def test_packages_that_lie_there_run_what_the_kit_has_none_for(prefix, tmp_path)
     assert f"export ACCELKIT_PYTHON_PYTORCH_AOTI={launcher}" in lines and os.access(launcher, os.X_OK)
     assert f"PYTHONPATH={tmp_path / 'there'} LD_LIBRARY_PATH={tmp_path / 'python-3.12/lib'}:" in launcher.read_text()
     assert str(tmp_path / "there/nvidia/cu13/lib") in launcher.read_text()
+    assert " LD_PRELOAD=libstdc++.so.6\n" in launcher.read_text()
 
 
 def test_what_two_stacks_pin_alike_travels_once(prefix, tmp_path, monkeypatch):

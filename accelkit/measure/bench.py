@@ -162,7 +162,8 @@ def seconds_for(server: Server, name: str, model: Model, load: Load, window: flo
         taken.append(time.perf_counter() - started)
     sent = sum(array.nbytes for array in named(model.inputs, batch).values())
     most = EXPORTED / sent * min(taken) / load.concurrency
-    return max(min(window, most), min(LEAST * min(taken), LONGER * window)), taken[0] * 1e3
+    least = max(LEAST, 2 * WINDOWS * load.concurrency)  # clients wait for each other: in no window may nothing end
+    return max(min(window, most), min(least * min(taken), LONGER * window)), taken[0] * 1e3
 
 
 def served(

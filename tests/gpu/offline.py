@@ -223,8 +223,10 @@ def install(name: str, stack: dict[str, Any], dest: Path, sites: Sequence[Path])
         own = [python / "lib", *sorted(packages[0].glob("nvidia/*/lib")), *filter(Path.is_dir, [site / "tensorrt"])]
         launcher = dest / "stacks" / name / "python"
         searched, libraries = (":".join(map(str, folders)) for folders in (packages, own))
+        # That machine's PyTorch ends at a package of AOTInductor unless the C++ library is there before it.
+        before = " LD_PRELOAD=libstdc++.so.6" if name == KIT else ""
         launcher.write_text(
-            f"#!/bin/sh\nexport PYTHONPATH={searched} LD_LIBRARY_PATH={libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n"
+            f"#!/bin/sh\nexport PYTHONPATH={searched} LD_LIBRARY_PATH={libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}{before}\n"
             f'exec {python}/bin/python{stack["python"]} "$@"\n'
         )
         launcher.chmod(0o755)

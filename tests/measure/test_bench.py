@@ -243,12 +243,13 @@ def test_in_process_runs_are_measured_and_kept_like_served_ones():
 
 
 @pytest.mark.parametrize(
-    ("rows", "took_ms", "seconds"),
-    [(16, 100, 2.0), (16, 1, 0.488), (1, 1, 1.5)],  # at least 20 requests; at most 200 MB of inputs; the window
+    ("rows", "clients", "took_ms", "seconds"),
+    # At least 20 requests; at most 200 MB of inputs; the window; in each of three windows each of many clients has its turn twice.
+    [(16, 2, 100, 2.0), (16, 2, 1, 0.488), (1, 2, 1, 1.5), (64, 8, 16, 0.768)],
 )
-def test_a_run_lasts_as_long_as_its_requests_and_their_export_allow(monkeypatch, rows, took_ms, seconds):
+def test_a_run_lasts_as_long_as_its_requests_and_their_export_allow(monkeypatch, rows, clients, took_ms, seconds):
     ticks = iter(range(0, 10_000, took_ms))
     monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks) / 1e3)
     server = types.SimpleNamespace(infer=lambda name, inputs: None)
-    found, first = bench.seconds_for(server, "m", models.get("text_recognition"), Load(rows, 2), 1.5)
+    found, first = bench.seconds_for(server, "m", models.get("text_recognition"), Load(rows, clients), 1.5)
     assert found == pytest.approx(seconds, rel=0.01) and first == pytest.approx(took_ms)
