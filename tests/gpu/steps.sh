@@ -12,6 +12,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 [ $# -ge 3 ] || { echo "usage: steps.sh NAME OUT STEP..." >&2; exit 2; }
 name=$1 out=$2 failed=0
+export TF_FORCE_GPU_ALLOW_GROWTH=true # or TensorFlow takes a GPU's whole memory from the steps beside it
 shift 2
 mkdir -p "$out" build/tour
 
