@@ -19,7 +19,7 @@ from accelkit.lessons import form, replaying
 from accelkit.lessons.form import OUT
 
 CELL_TIMEOUT_S = 1200  # the longest load large models onto several GPUs
-NEVER_STARTED = "Kernel died before replying to kernel_info"  # jupyter_client's words
+NEVER_STARTED = ("Kernel died before replying to kernel_info", "Kernel didn't respond")  # jupyter_client's words
 
 
 def run(
@@ -83,7 +83,7 @@ def execute(path: Path, output: Path, out: Path, tick: Callable[[], None] = lamb
             try:
                 start()
             except RuntimeError as error:
-                if NEVER_STARTED not in str(error):
+                if not str(error).startswith(NEVER_STARTED):
                     raise
                 start()  # such as when another process had taken one of its ports
     except papermill.exceptions.PapermillExecutionError as error:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import papermill
 import pytest
 import tiny
 
@@ -97,6 +98,19 @@ def test_a_kernel_that_never_started_is_started_once_more(tmp_path, monkeypatch,
     row = execution.one(tiny.lesson(tmp_path), tmp_path / "out")
     assert (row["outcome"], said in (row["error"] or "")) == (outcome, True)
     assert len(list(tmp_path.glob("death-*"))) == deaths
+
+
+def test_a_kernel_that_lives_and_does_not_answer_is_started_once_more(tmp_path, monkeypatch):
+    whole, silent = papermill.execute_notebook, [RuntimeError("Kernel didn't respond in 60 seconds")]
+
+    def start(*given, **how):
+        if silent:
+            raise silent.pop()
+        return whole(*given, **how)
+
+    monkeypatch.setattr(papermill, "execute_notebook", start)
+    row = execution.one(tiny.lesson(tmp_path), tmp_path / "out")
+    assert row["outcome"] == "ok" and not silent, row["error"]
 
 
 @pytest.mark.parametrize(
