@@ -102,7 +102,9 @@ class Machine:
 
     def line(self) -> str:
         """Return one line that describes the machine to a reader."""
-        gpus = ", ".join(f"{gpu.name} {gpu.memory_gb:.0f} GB" for gpu in self.gpus) or "no GPU"
+        named = [f"{gpu.name} {gpu.memory_gb:.0f} GB" for gpu in self.gpus]
+        each = {name: named.count(name) for name in named}
+        gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in each.items()) or "no GPU"
         cores = f"{self.usable_cores} usable CPUs ({self.physical_cores} physical cores)"
         libc = f"glibc {self.glibc}" if self.glibc else f"{self.os} without glibc"
         cap = f" (ONEDNN_MAX_CPU_ISA={self.isa_cap})" if self.isa_cap else ""

@@ -108,6 +108,12 @@ def test_a_capped_onednn_has_only_what_the_cap_leaves(cap, name, kind, made_up):
     assert doctor.GAINS[kind] in next(check for check in doctor.checks(found) if check.name == "isa").detail
 
 
+def test_gpus_of_one_kind_are_named_once(made_up):
+    one, other = (Gpu(name, 139.6, "9.0", "580.0") for name in ("NVIDIA H200", "NVIDIA H100"))
+    assert ", 4 x NVIDIA H200 140 GB, NVIDIA H100 140 GB, " in made_up(gpus=(one, one, other, one, one)).line()
+    assert ", NVIDIA H200 140 GB, " in made_up(gpus=(one,)).line() and ", no GPU, " in made_up(gpus=()).line()
+
+
 def test_hyper_threads_are_one_core_and_sockets_differ(tmp_path):
     files = {**cpu(0, 0, 0), **cpu(1, 0, 0), **cpu(2, 0, 1), **cpu(3, 0, 1), **cpu(4, 1, 0), **cpu(5, 1, 0)}
     files["sys/devices/system/cpu/cpufreq/policy0"] = "x"

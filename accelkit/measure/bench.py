@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+import timeit
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -155,11 +156,7 @@ def _slim(content: bytes, name: str) -> dict[str, Any]:
 def seconds_for(server: Server, name: str, model: Model, load: Load, window: float) -> tuple[float, float]:
     """Warm a served model up and return (seconds to measure it for, milliseconds of its first request)."""
     batch = named(model.inputs, next(batches(model, model.samples("test", load.batch).inputs, load.batch)))
-    taken = []
-    for _ in range(4):
-        started = time.perf_counter()
-        server.infer(name, batch)
-        taken.append(time.perf_counter() - started)
+    taken = timeit.repeat(lambda: server.infer(name, batch), repeat=4, number=1, timer=time.perf_counter)
     most = EXPORTED / sum(array.nbytes for array in batch.values()) * min(taken) / load.concurrency
     least = max(LEAST, 2 * WINDOWS * load.concurrency)  # clients wait for each other: in no window may nothing end
     return max(min(window, most), min(least * min(taken), LONGER * window)), taken[0] * 1e3
