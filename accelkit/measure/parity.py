@@ -42,7 +42,7 @@ TOLERANCES = {
 fp16 and tf32 have 11 significant bits. GPUs cut tf32's off instead of rounding, and TensorRT may add up in fp16: which kernels do,
 a builder decides anew each time by what ran fastest. On an H200 it made 0.014 to 0.020 of the full model in fp16 and 0.005 to 0.009
 in tf32, of the small one 0.017 to 0.031 and 0.014 to 0.020, with one word in 4,096 lost at most. bf16 has 8 bits: OpenVINO in it was
-0.049 off on a Xeon, and no word changed. The limits are one and a half times the largest of these.
+0.049 off on a Xeon, and no word changed. The limits are about one and a half times the largest of these.
 """
 
 REDUCED = ("tf32", "bf16")
