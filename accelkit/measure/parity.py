@@ -31,18 +31,18 @@ class Tolerance:
 
 TOLERANCES = {
     "fp32": Tolerance(1e-4, None, 0.002),
-    "tf32": Tolerance(3e-2, None, 0.005),
+    "tf32": Tolerance(2e-2, None, 0.005),
     "bf16": Tolerance(8e-2, None, 0.005),
-    "fp16": Tolerance(5e-2, None, 0.005),
+    "fp16": Tolerance(3e-2, None, 0.005),
     "int8": Tolerance(None, 0.99, 0.005),
     "probability": Tolerance(1e-5, None, 1e-4),
 }
 """By precision; forests are held to "probability" whatever their precision.
 
 fp16 and tf32 have 11 significant bits. GPUs cut tf32's off instead of rounding, and TensorRT may add up in fp16: which kernels do,
-a builder decides anew each time by what ran fastest. On an H200 it made 0.014 to 0.020 of the full model in fp16 and 0.005 to 0.009
-in tf32, of the small one 0.017 to 0.031 and 0.014 to 0.020, with one word in 4,096 lost at most. bf16 has 8 bits: OpenVINO in it was
-0.049 off on a Xeon, and no word changed. The limits are about one and a half times the largest of these.
+a builder decides anew each time by what ran fastest, and of one model on an H200 it made 0.014 to 0.020 in fp16, 0.005 to 0.009 in
+tf32, with one word in 4,096 lost at most. Of the small one it made 0.017 to 0.031 in fp16 and 0.014 to 0.020 in tf32: what is beyond
+the limit is rejected. bf16 has 8 bits: OpenVINO in it was 0.049 off on a Xeon, and no word changed.
 """
 
 REDUCED = ("tf32", "bf16")

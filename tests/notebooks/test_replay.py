@@ -131,3 +131,15 @@ def test_recording_makes_the_record_of_the_cells_and_no_other_run_changes_it(tmp
     execution.record("70", tmp_path / "out", tmp_path)
     assert record.read_bytes() == before
     assert "RECORDED 2026-01-02" in (tmp_path / "70_tiny.ipynb").read_text()
+
+
+def test_lesson_11_warns_of_its_record_as_long_as_no_ratio_of_the_stand_in_counts():
+    scaling = json.loads((form.NOTEBOOKS / "recorded/lessons/11_large_transformers.json").read_text())["cells"][
+        "scaling"
+    ]
+    verdicts = {row["versus"]["verdict"] for rows in scaling["rows"].values() for row in rows.values()}
+    cells = form.read(form.lesson("11"))["cells"]
+    warned = any(
+        "by so much that no ratio counts" in cell["source"] for cell in cells if cell["cell_type"] == "markdown"
+    )
+    assert warned == (verdicts == {"no difference"})
