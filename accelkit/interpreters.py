@@ -160,9 +160,9 @@ def run(backend: str, module: str, arguments: list[str]) -> str:
     executable, env = launcher(backend)
     command = [executable, "-c", _RUN, str(ROOT), module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
-    if done.returncode:
+    if code := done.returncode:
         said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
-        ended = "" if done.returncode == ModelError.exit_code else f"{module} ended with {done.returncode}: "
+        ended = "" if code == ModelError.exit_code else f"{subprocess.CalledProcessError(code, module)} "
         raise ModelError(ended + said.removeprefix(PREFIX))
     return done.stdout
 

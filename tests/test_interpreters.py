@@ -77,7 +77,7 @@ def test_the_last_line_of_a_failure_is_the_error(own, tmp_path):
     with pytest.raises(ModelError, match=r"^argument command: invalid choice: 'fly'"):
         interpreters.run("tensorrt", "accelkit.engine", ["fly"])
     (tmp_path / "site/killed.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(ModelError, match="^killed ended with -9: it said nothing$"):
+    with pytest.raises(ModelError, match=r"^Command 'killed' died with <Signals.SIGKILL: 9>\. it said nothing$"):
         interpreters.run("tensorrt", "killed", [])
 
 

@@ -25,6 +25,11 @@ def model():
     return models.get("text_recognition", "small")
 
 
+@pytest.fixture(scope="session")
+def full():
+    return models.get("text_recognition", "full")
+
+
 def here(path, model):
     """Skip a test where a path lacks something."""
     if reason := path.unavailable(machine.probe(), model):

@@ -16,9 +16,19 @@ GPU = [(name, one) for name in paths.names() if paths.get(name).GPU for one in p
 GPU = [(name, one) for name, one in GPU if paths.get(name).EVIDENCE != "none"]
 
 
+@pytest.mark.parametrize("scenario", gpu_scenarios.SCENARIOS)
+def test_a_configuration_makes_the_calls_that_were_recorded_without_a_gpu(scenario, tmp_path):
+    path = paths.get(f"onnxruntime-{'tensorrt' if scenario.startswith('tensorrt') else 'cuda'}")
+    here(path, None)
+    order = [str(gpu_scenarios.prepare(tmp_path, scenario))]
+    said = interpreters.run(interpreters.name(path.NAME, path.BACKEND), "tests.fixtures.gpu_calls", order)
+    assert json.loads(said.splitlines()[-1]) == gpu_calls.recorded()[scenario]
+
+
 @pytest.mark.parametrize(("name", "precision"), GPU)
-def test_it_is_right_and_runs_where_and_as_it_says(name, precision, model, tmp_path):
-    path = paths.get(name)
+def test_it_is_right_and_runs_where_and_as_it_says(name, precision, full, tmp_path):
+    """With the model that the records are of: plans of a record made here before are taken from the cache."""
+    path, model = paths.get(name), full
     here(path, model)
     fitted = paths.fitted(path, machine.probe(), 16, model.max_batch)
     placed = paths.place(path, model, tmp_path / "models", precision, **fitted)
@@ -49,12 +59,3 @@ def test_an_operator_that_tensorrt_lacks_stays_with_pytorch_and_the_answers_stay
         found = parity.check(named, parity.served(server, "detour", named), "fp16", 256)
     assert found.passed, found.reason
     assert "3 copysign" in evidence.READERS[path.EVIDENCE](tmp_path / "profile").how
-
-
-@pytest.mark.parametrize("scenario", gpu_scenarios.SCENARIOS)
-def test_a_configuration_makes_the_calls_that_were_recorded_without_a_gpu(scenario, tmp_path):
-    path = paths.get(f"onnxruntime-{'tensorrt' if scenario.startswith('tensorrt') else 'cuda'}")
-    here(path, None)
-    order = [str(gpu_scenarios.prepare(tmp_path, scenario))]
-    said = interpreters.run(interpreters.name(path.NAME, path.BACKEND), "tests.fixtures.gpu_calls", order)
-    assert json.loads(said.splitlines()[-1]) == gpu_calls.recorded()[scenario]
