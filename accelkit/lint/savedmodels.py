@@ -99,6 +99,13 @@ def asked(it: Subject, graph: reading.Graph) -> tuple[str, list[str]]:
     return name, [known for known in graph.signatures if known not in reading.INTERNAL]
 
 
+def _tf_calls_only(it: Subject) -> Found:
+    asked_for = not it.on_cpu and it.table.TENSORRT in [name for name, _ in it.accelerators("gpu")]
+    for path, graph, _, _ in saved(it) if asked_for else ():
+        if graph is not None and all(node.operator in reading.PLUMBING for node in graph.functions.get("", ())):
+            yield it.table.TENSORRT, f"the accelerator {it.table.TENSORRT}, and {path.name} computes in functions alone"
+
+
 def _tf_signature(it: Subject) -> Found:
     for path, graph, found, _ in saved(it):
         if found and graph is None:

@@ -112,8 +112,8 @@ def _entries(device: str, entries: list[dict[str, Any]]) -> Iterator[tuple[str, 
         return
     for entry in entries:
         operator = entry["label"].rpartition(" = ")[2].partition("(")[0]
-        if operator in PLUMBING or not operator or operator.startswith("_S"):
-            continue
+        if operator in PLUMBING or not operator or " " in operator or operator.startswith("_S"):
+            continue  # a thread has an entry too, "ThreadId 7"
         precision = TYPES.get(entry["type"], entry["type"] or "unknown")
         time = 0 if operator.startswith(CONVERSIONS) or precision not in TYPES.values() else int(entry["microseconds"])
         yield f"{place[1]} {precision} {operator}", operator, precision, time

@@ -21,7 +21,8 @@ TYPES = {
 """Numbers of tensorflow.DataType as Triton calls them; it has no name for the others."""
 ENGINE = "TRTEngineOp"
 PLUMBING = (
-    "Const Identity IdentityN NoOp Placeholder VarHandleOp ReadVariableOp _Arg _Retval PartitionedCall StatefulPartitionedCall"
+    "Const Identity IdentityN NoOp Placeholder VarHandleOp ReadVariableOp _Arg _Retval PartitionedCall StatefulPartitionedCall "
+    "_Send _Recv _HostSend _HostRecv"
 ).split()
 """Operators that hold or hand on values and compute nothing."""
 
@@ -81,10 +82,15 @@ def tagged(found: list[Graph], tag: str = SERVE) -> Graph | None:
     return next((graph for graph in found if tag in graph.tags), None)
 
 
+def holds_engines(part: tuple[Node, ...]) -> bool:
+    """Whether there are engines of TensorRT among nodes."""
+    return any(node.operator == ENGINE for node in part)
+
+
 def segments(graph: Graph) -> dict[str, Any]:
     """Return what TensorFlow's TensorRT took of a graph: segments with their nodes by operator, and the operators that stayed."""
     engines = {node.name: node for nodes in graph.functions.values() for node in nodes if node.operator == ENGINE}
-    holders = [nodes for nodes in graph.functions.values() if any(node.operator == ENGINE for node in nodes)]
+    holders = filter(holds_engines, graph.functions.values())
     inside = {
         name: Counter(part.operator for part in graph.functions.get(node.segment, ()) if part.operator not in PLUMBING)
         for name, node in engines.items()

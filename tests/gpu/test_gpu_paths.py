@@ -33,7 +33,8 @@ def test_it_is_right_and_runs_where_and_as_it_says(name, precision, full, tmp_pa
     fitted = paths.fitted(path, machine.probe(), 16, model.max_batch)
     placed = paths.place(path, model, tmp_path / "models", precision, **fitted)
     served, profile = placed.directory.name, tmp_path / "profile"
-    with Server(tmp_path / "models", profile=profile, interpreters=interpreters.own(path)) as server:
+    own, long_enough = interpreters.own(path), 600  # ONNX Runtime builds TensorRT's engine while it loads
+    with Server(tmp_path / "models", profile=profile, interpreters=own, timeout=long_enough) as server:
         named = paths.as_served(model, repository.read(placed.directory))
         infer = parity.served(server, served, named)
         rule = parity.held_to(precision, path.REDUCED)

@@ -550,7 +550,7 @@ CASES: dict[str, tuple[list[tuple], list[str]]] = {
 FOUND = [(name, *case) for name, (found, _) in CASES.items() for case in found]
 LEFT = [(name, config) for name, (_, left) in CASES.items() for config in left]
 ON_DISK = {"name", "no-model-file", "not-built", "fil-model-type"}
-ON_DISK |= {"tf-saved-model", "tf-signature", "tf-other-signature", "tf-tensors"}
+ON_DISK |= {"tf-saved-model", "tf-signature", "tf-other-signature", "tf-tensors", "tf-calls-only"}
 ON_DISK |= {"ft-checkpoint", "ft-epsilon"}
 ON_DISK |= {"vllm-kind", "vllm-model-json"}
 ON_DISK |= {"trtllm-engine-batch", "trtllm-engine-ranks", "trtllm-ensemble", "trtllm-streaming"}
@@ -803,6 +803,23 @@ def test_what_a_saved_model_is(tmp_path):
     assert found[:2] == ("tf-signature", "error") and 'without the tag "serve", it has train' in found[2]
     (found,) = given("tensor", made.plain(), SIDES.replace('"x"', '"serving_default_x:0"'))
     assert found[:2] == ("tf-tensors", "error") and 'input "serving_default_x:0", the signature' in found[2]
+    calls = [made.node("x", "Placeholder"), made.node("v", "VarHandleOp"), made.node("f", "StatefulPartitionedCall")]
+    functions = {"f": [made.node("c", "Conv2D")]}
+    one = made.signature({"x": ("x:0", made.FLOAT, [-1, 4])}, {"y": ("y:0", made.FLOAT, [-1, 4])})
+    keras = made.saved_model({"serving_default": one}, calls, functions)
+    inline = made.saved_model({"serving_default": one}, [*calls, *functions["f"]])
+    for number, (data, config, wanted) in enumerate(
+        [
+            (keras, tf(trt()), ["warning"]),
+            (inline, tf(trt()), []),
+            (keras, tf(), []),
+            (keras, tf(trt(), kind="KIND_CPU"), []),
+        ]
+    ):
+        folder = model(tmp_path, f"keras{number}", config, "model.savedmodel/saved_model.pb")
+        (folder / "1/model.savedmodel/saved_model.pb").write_bytes(data)
+        found = lint.file(folder / "config.pbtxt", OLD)
+        assert [one.severity for one in found if one.rule == "tf-calls-only"] == wanted, number
     empty = model(tmp_path, "empty", tf(kind="KIND_CPU"), "model.savedmodel/assets")
     assert on_disk(empty)["tf-saved-model"] == "error"
     nothing = model(tmp_path, "nothing", text("tensorflow"), "model.pb")

@@ -70,6 +70,12 @@ def test_its_signature_has_the_names_of_all_paths_and_a_free_batch(saved):
     assert {name: port.shape for name, port in ports.outputs.items()} == {"logits": (-1, 26, 37)}
 
 
+def test_keras_writes_the_network_into_functions_that_the_graph_calls(saved):
+    (graph,) = reading.graphs(saved)
+    assert {node.operator for node in graph.functions[""]} <= {*reading.PLUMBING}
+    assert any(node.operator == "Conv2D" for nodes in graph.functions.values() for node in nodes)
+
+
 def test_the_config_may_be_left_out(model, saved, tmp_path):
     version = tmp_path / "bare/1"
     version.mkdir(parents=True)
@@ -233,7 +239,7 @@ PLAIN_FP32 = kernel("ampere_sgemm_128x64_nn", 50)
 def test_engines_are_seen_by_their_kernels(tmp_path):
     reshape = {"name": "r", "label": "r = Reshape(x)", "type": "float32", "microseconds": 2}
     devices = {
-        GPU_0: [ENGINE, reshape],
+        GPU_0: [ENGINE, reshape, {**reshape, "label": "ThreadId 1455403904", "type": ""}],
         f"{GPU_0}/stream:all": [HALF, kernel("cudaMemset", 9)],
         f"{GPU_0}/stream:14": [HALF],
     }
@@ -242,7 +248,7 @@ def test_engines_are_seen_by_their_kernels(tmp_path):
     assert found.observed == "fp16" and found.shares == {"fp16": 1.0}
     assert "TensorRT took 62 of 64 nodes in 1 segments" in found.how
     assert found.nodes["GPU fp32 TRTEngineOp"] == 1 and found.nodes["GPU kernel fp16"] == 1
-    assert found.nodes["in TensorRT Conv2D"] == 33
+    assert found.nodes["in TensorRT Conv2D"] == 33 and not [kind for kind in found.nodes if "ThreadId" in kind]
     mixed = {GPU_0: [ENGINE], f"{GPU_0}/stream:all": [HALF, TF32, TF32]}
     assert evidence.READERS[TRT.EVIDENCE](trace(tmp_path / "b", mixed)).observed == "fp16+tf32"
 

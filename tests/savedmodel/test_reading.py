@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import saved_model_bytes as made
 
+from accelkit.backends.tensorflow import report
 from accelkit.errors import ModelError
 from accelkit.savedmodel import api, keeping, reading
 
@@ -63,6 +66,26 @@ def test_what_tensorrt_took_and_what_stayed(tmp_path):
         "in_tensorrt": 5,
         "stayed": {"Reshape": 1, "Shape": 1},
     }
+
+
+def test_what_the_session_put_into_its_own_graph_counts_once(tmp_path):
+    """On two devices, between which it sends; the file's functions that held the engines were taken up into it."""
+    engine = made.node("call/TRTEngineOp_000_000", "TRTEngineOp", "TRTEngineOp_000_000_native_segment", "FP16")
+    parts = [
+        made.graph([made.node("x", "_Arg"), made.node("x/_1", "_Send"), made.node("y/_2", "_Recv")]),
+        made.graph([made.node("x/_1", "_Recv"), engine, made.node("r", "Reshape"), made.node("y/_2", "_Send")]),
+    ]
+    metadata = SimpleNamespace(
+        partition_graphs=[SimpleNamespace(SerializeToString=partial(bytes, one)) for one in parts]
+    )
+    runner = SimpleNamespace(found=SimpleNamespace(directory=put(tmp_path / "m", CONVERTED)))
+    assert report._segments(runner, metadata) == {
+        "engines": {"call/TRTEngineOp_000_000": {"precision": "FP16", "nodes": {"Conv2D": 3}}},
+        "in_tensorrt": 3,
+        "stayed": {"Reshape": 1},
+    }
+    metadata.partition_graphs.pop()  # engines that stay in functions are the file's
+    assert report._segments(runner, metadata) == reading.segments(reading.graphs(tmp_path / "m")[0])
 
 
 def test_what_is_no_saved_model_is_one_line(tmp_path):

@@ -46,8 +46,9 @@ def _traced(runner: Runner) -> Any:
 
 
 def _segments(runner: Runner, metadata: Any) -> dict[str, Any]:
-    """What TensorRT has of the graph: of the file, or of what the session made of it."""
+    """What TensorRT has of the graph: of what the session made of it, or of the file where its engines stay in functions."""
     functions: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     try:
         for graph in reading.graphs(runner.found.directory):
             functions |= graph.functions
@@ -55,8 +56,11 @@ def _segments(runner: Runner, metadata: Any) -> dict[str, Any]:
         pass  # a frozen graph
     for number, graph in enumerate(metadata.partition_graphs):
         found = reading.nodes(memoryview(graph.SerializeToString()))
-        functions |= {name or f"partition {number}": part for name, part in found.items()}
-    return reading.segments(reading.Graph((), {}, functions))
+        parts[f"partition {number}"] = found.pop("")
+        functions |= found
+    if any(map(reading.holds_engines, parts.values())):  # the functions that held them are part of these now
+        functions = {name: part for name, part in functions.items() if not reading.holds_engines(part)}
+    return reading.segments(reading.Graph((), {}, functions | parts))
 
 
 def _node(stats: Any) -> dict[str, Any]:
