@@ -19,6 +19,7 @@ FORESTS = {"float32": "fp32", "float64": "fp64"}
 CONVERSIONS = ("Cast", "QuantizeLinear", "DequantizeLinear", "Reorder", "Memcpy", "Convert", "FakeQuantize")
 OPENVINO = "OpenVINOExecutionProvider"
 MINOR = 0.05
+SESSIONS = "ONNX Runtime profile of the served sessions"
 
 
 @dataclass(frozen=True)
@@ -78,24 +79,27 @@ def read(events: list[dict[str, Any]]) -> tuple[dict[str, int], Counter[str]]:
     return dict(Counter(kinds.values()).most_common()), spent
 
 
-def from_profiles(directory: Path) -> Evidence:
+def from_profiles(
+    directory: Path, changed: Callable[[Path, list[dict]], list[dict]] = lambda file, events: events
+) -> Evidence:
     """Read the profiles that the sessions of one served model wrote; MeasureError if none shows an executed node.
 
-    Several instances of a model run the same graph: their nodes are counted once, their times together.
+    Several instances of a model run the same graph: their nodes are counted once, their times together. `changed` returns
+    the events of a file as they count.
     """
     nodes: dict[str, int] = {}
     spent: Counter[str] = Counter()
     files = sorted(directory.rglob("*.json"))
     for file in files:
         try:
-            found, time = read(json.loads(file.read_text()))
+            found, time = read(changed(file, json.loads(file.read_text())))
         except (ValueError, AttributeError, TypeError) as error:
             raise MeasureError(f"{file}: is no ONNX Runtime profile: {error}") from None
         nodes = {kind: max(nodes.get(kind, 0), found.get(kind, 0)) for kind in {**nodes, **found}}
         spent += time
     if not nodes:
         raise MeasureError(f"{directory}: {len(files)} profiles and no executed node in them: nothing proves what ran")
-    return weighed("ONNX Runtime profile of the served sessions", nodes, spent)
+    return weighed(SESSIONS, nodes, spent)
 
 
 def weighed(how: str, nodes: dict[str, int], spent: Counter[str]) -> Evidence:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from accelkit.errors import MeasureError
-from accelkit.measure.evidence import CONVERSIONS, PRECISIONS, Evidence, element_type, read, weighed
+from accelkit.measure.evidence import CONVERSIONS, PRECISIONS, SESSIONS, Evidence, element_type, from_profiles, weighed
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 ON = ("1", "true", "True")
-HOW = "ONNX Runtime profile of the served sessions"
 
 
 def from_cuda(directory: Path) -> Evidence:
@@ -27,7 +26,7 @@ def from_cuda(directory: Path) -> Evidence:
     found = _profiles(directory, lambda event, note: _as_tf32(event) if _tf32(note) else event)
     _insist(found, CUDA, "CUDA")
     modes = sorted({"allowed" if _tf32(note) else "switched off" for note in notes.values()})
-    return replace(found, how=f"{HOW}; {_taken(notes, CUDA, 'CUDA')}TF32 {' or '.join(modes) or 'unknown'}")
+    return replace(found, how=f"{SESSIONS}; {_taken(notes, CUDA, 'CUDA')}TF32 {' or '.join(modes) or 'unknown'}")
 
 
 def _notes(directory: Path) -> dict[Path, dict[str, Any]]:
@@ -36,21 +35,13 @@ def _notes(directory: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _profiles(directory: Path, change: Callable[[dict, dict], dict]) -> Evidence:
-    """Nodes and times of all profiles, each event changed by what its session said."""
-    nodes: dict[str, int] = {}
-    spent: Counter[str] = Counter()
-    notes, files = _notes(directory), sorted(directory.rglob("*.json"))
-    for file in files:
-        try:
-            events = [event for event in json.loads(file.read_text()) if event.get("cat") == "Node"]
-            found, time = read([change(event, notes.get(file, {})) for event in events])
-        except (ValueError, AttributeError, TypeError) as error:
-            raise MeasureError(f"{file}: is no ONNX Runtime profile: {error}") from None
-        nodes = {kind: max(nodes.get(kind, 0), found.get(kind, 0)) for kind in {**nodes, **found}}
-        spent += time
-    if not nodes:
-        raise MeasureError(f"{directory}: {len(files)} profiles and no executed node in them: nothing proves what ran")
-    return weighed(HOW, nodes, spent)
+    """Nodes and times of all profiles, each event of a node changed by what its session said."""
+    notes = _notes(directory)
+
+    def changed(file: Path, events: list[dict]) -> list[dict]:
+        return [change(event, notes.get(file, {})) for event in events if event.get("cat") == "Node"]
+
+    return from_profiles(directory, changed)
 
 
 def _tf32(note: dict[str, Any]) -> bool:
@@ -126,7 +117,7 @@ def from_tensorrt_provider(directory: Path) -> Evidence:
         said = f"its engines hold {bytes_each:.2f} bytes for each weight of the file, no log names their layers"
         one = max((len(report["engines"]) for report in reports), default=0) == 1
         count[_by_size(bytes_each, one)] += sum(subgraphs.values())
-    how = f"{HOW}; {_taken(notes, TENSORRT, 'TensorRT')}{said}"
+    how = f"{SESSIONS}; {_taken(notes, TENSORRT, 'TensorRT')}{said}"
     return weighed(how, dict(kinds.most_common()), +count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -266,7 +267,8 @@ def test_a_directory_that_cannot_be_made_is_one_line(repository, tmp_path, monke
 
 
 @pytest.mark.parametrize("service", [0, 1, 2])
-def test_a_port_that_is_taken_meanwhile_is_left_for_another(repository, monkeypatch, service):
+def test_a_port_that_is_taken_meanwhile_is_left_for_another(repository, monkeypatch, service, tmp_path):
+    """And the first server, which may have loaded the model and begun its profile, leaves nothing in the evidence."""
     taken = socket.create_server(("127.0.0.1", 0))
     port, calls = taken.getsockname()[1], []
 
@@ -278,8 +280,12 @@ def test_a_port_that_is_taken_meanwhile_is_left_for_another(repository, monkeypa
         return tuple(chosen)
 
     monkeypatch.setattr("accelkit.serving.supervised.free_ports", choose)
-    with taken, Server(repository, models=[]) as server:
+    (tmp_path / "of_another.txt").touch()
+    with taken, Server(repository, models=["tiny"], profile=tmp_path) as server:
         assert len(calls) == 2 and f"127.0.0.1:{port}" not in (server.http, server.grpc, server.metrics)
+        server.infer("tiny", {"input.1": small.image(2)})
+    (written,) = tmp_path.rglob("*.json")
+    assert json.loads(written.read_text()) and (tmp_path / "of_another.txt").exists()
 
 
 def test_fixed_ports_are_used(repository):
