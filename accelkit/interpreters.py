@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -162,7 +163,8 @@ def run(backend: str, module: str, arguments: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, stdin=subprocess.DEVNULL)
     if code := done.returncode:
         said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
-        ended = "" if code == ModelError.exit_code else f"{subprocess.CalledProcessError(code, module)} "
+        how = f"ended with code {code}" if code > 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"
+        ended = "" if code == ModelError.exit_code else f"{module} {how}: "
         raise ModelError(ended + said.removeprefix(PREFIX))
     return done.stdout
 

@@ -77,8 +77,11 @@ def test_the_last_line_of_a_failure_is_the_error(own, tmp_path):
     with pytest.raises(ModelError, match=r"^argument command: invalid choice: 'fly'"):
         interpreters.run("tensorrt", "accelkit.engine", ["fly"])
     (tmp_path / "site/killed.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(ModelError, match=r"^Command 'killed' died with <Signals.SIGKILL: 9>\. it said nothing$"):
+    with pytest.raises(ModelError, match=r"^killed was ended by signal 9 \(Killed\): it said nothing$"):
         interpreters.run("tensorrt", "killed", [])
+    (tmp_path / "site/failing.py").write_text("raise SystemExit(3)")
+    with pytest.raises(ModelError, match="^failing ended with code 3: it said nothing$"):
+        interpreters.run("tensorrt", "failing", [])
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def _tf_accelerator_ignored(it: Subject) -> Found:
 
 def _tf_first_requests(it: Subject) -> Found:
     on_gpu = [] if it.on_cpu else [name for name, _ in it.accelerators("gpu")]
-    if it.table.TENSORRT in on_gpu and not it.config.model_warmup:
+    if it.table.TENSORRT in on_gpu and not it.config.model_warmup and not any(_tf_calls_only(it)):
         yield it.table.TENSORRT, f"the accelerator {it.table.TENSORRT} without model_warmup"
 
 
@@ -102,7 +102,10 @@ def asked(it: Subject, graph: reading.Graph) -> tuple[str, list[str]]:
 def _tf_calls_only(it: Subject) -> Found:
     asked_for = not it.on_cpu and it.table.TENSORRT in [name for name, _ in it.accelerators("gpu")]
     for path, graph, _, _ in saved(it) if asked_for else ():
-        if graph is not None and all(node.operator in reading.PLUMBING for node in graph.functions.get("", ())):
+        own = {node.operator for node in graph.functions.get("", ())} if graph else set()
+        if not own & {*reading.CALLS} or own - {*reading.PLUMBING} or graph is None:
+            continue
+        if not any(map(reading.holds_engines, graph.functions.values())):
             yield it.table.TENSORRT, f"the accelerator {it.table.TENSORRT}, and {path.name} computes in functions alone"
 
 

@@ -20,10 +20,12 @@ TYPES = {
 }  # fmt: skip
 """Numbers of tensorflow.DataType as Triton calls them; it has no name for the others."""
 ENGINE = "TRTEngineOp"
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 PLUMBING = (
-    "Const Identity IdentityN NoOp Placeholder VarHandleOp ReadVariableOp _Arg _Retval PartitionedCall StatefulPartitionedCall "
-    "_Send _Recv _HostSend _HostRecv"
-).split()
+    *CALLS,
+    *"Const Identity IdentityN NoOp Placeholder VarHandleOp ReadVariableOp _Arg _Retval".split(),
+    *"_Send _Recv _HostSend _HostRecv".split(),
+)
 """Operators that hold or hand on values and compute nothing."""
 
 

@@ -27,14 +27,13 @@ def test_a_configuration_makes_the_calls_that_were_recorded_without_a_gpu(scenar
 
 @pytest.mark.parametrize(("name", "precision"), GPU)
 def test_it_is_right_and_runs_where_and_as_it_says(name, precision, full, tmp_path):
-    """With the model that the records are of: plans of a record made here before are taken from the cache."""
+    """With the full model, as in the records: plans that a record made on this machine come from the cache."""
     path, model = paths.get(name), full
     here(path, model)
     fitted = paths.fitted(path, machine.probe(), 16, model.max_batch)
     placed = paths.place(path, model, tmp_path / "models", precision, **fitted)
     served, profile = placed.directory.name, tmp_path / "profile"
-    own, long_enough = interpreters.own(path), 600  # ONNX Runtime builds TensorRT's engine while it loads
-    with Server(tmp_path / "models", profile=profile, interpreters=own, timeout=long_enough) as server:
+    with Server(tmp_path / "models", profile=profile, interpreters=interpreters.own(path)) as server:
         named = paths.as_served(model, repository.read(placed.directory))
         infer = parity.served(server, served, named)
         rule = parity.held_to(precision, path.REDUCED)

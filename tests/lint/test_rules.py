@@ -803,27 +803,35 @@ def test_what_a_saved_model_is(tmp_path):
     assert found[:2] == ("tf-signature", "error") and 'without the tag "serve", it has train' in found[2]
     (found,) = given("tensor", made.plain(), SIDES.replace('"x"', '"serving_default_x:0"'))
     assert found[:2] == ("tf-tensors", "error") and 'input "serving_default_x:0", the signature' in found[2]
-    calls = [made.node("x", "Placeholder"), made.node("v", "VarHandleOp"), made.node("f", "StatefulPartitionedCall")]
-    functions = {"f": [made.node("c", "Conv2D")]}
-    one = made.signature({"x": ("x:0", made.FLOAT, [-1, 4])}, {"y": ("y:0", made.FLOAT, [-1, 4])})
-    keras = made.saved_model({"serving_default": one}, calls, functions)
-    inline = made.saved_model({"serving_default": one}, [*calls, *functions["f"]])
-    for number, (data, config, wanted) in enumerate(
-        [
-            (keras, tf(trt()), ["warning"]),
-            (inline, tf(trt()), []),
-            (keras, tf(), []),
-            (keras, tf(trt(), kind="KIND_CPU"), []),
-        ]
-    ):
-        folder = model(tmp_path, f"keras{number}", config, "model.savedmodel/saved_model.pb")
-        (folder / "1/model.savedmodel/saved_model.pb").write_bytes(data)
-        found = lint.file(folder / "config.pbtxt", OLD)
-        assert [one.severity for one in found if one.rule == "tf-calls-only"] == wanted, number
     empty = model(tmp_path, "empty", tf(kind="KIND_CPU"), "model.savedmodel/assets")
     assert on_disk(empty)["tf-saved-model"] == "error"
     nothing = model(tmp_path, "nothing", text("tensorflow"), "model.pb")
     assert on_disk(nothing)["tf-platform"] == "error"
+
+
+CALLING = [made.node("x", "Placeholder"), made.node("v", "VarHandleOp"), made.node("f", "StatefulPartitionedCall")]
+CONV, TAKEN = [made.node("c", "Conv2D")], [made.node("e", "TRTEngineOp", "segment", "FP16")]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "functions", "config", "wanted"),
+    [
+        (CALLING, {"f": CONV}, tf(trt()), ["tf-calls-only"]),
+        (CALLING, {"f": CONV}, tf(accelerator("gpu", "tensorrt")), ["tf-calls-only"]),
+        (CALLING, {"f": CONV}, tf(trt(), kind="KIND_CPU"), ["gpu-accelerator-on-cpu"]),
+        (CALLING, {"f": CONV}, tf(), []),
+        (CALLING, {"f": TAKEN, "segment": CONV}, tf(trt()), []),
+        ([*CALLING, *CONV], {"f": CONV}, tf(accelerator("gpu", "tensorrt")), ["tf-first-requests"]),
+        (CALLING[:1], {}, tf(trt()), []),
+    ],
+)
+def test_the_accelerator_finds_no_segment_in_functions(nodes, functions, config, wanted, tmp_path):
+    one = made.signature({"x": ("x:0", made.FLOAT, [-1, 4])}, {"y": ("y:0", made.FLOAT, [-1, 4])})
+    folder = model(tmp_path, "keras", config, "model.savedmodel/saved_model.pb")
+    data = made.saved_model({"serving_default": one}, nodes, functions)
+    (folder / "1/model.savedmodel/saved_model.pb").write_bytes(data)
+    found = lint.file(folder / "config.pbtxt", OLD)
+    assert [(one.rule, one.severity) for one in found] == [(rule, "warning") for rule in wanted]
 
 
 def test_every_committed_config_is_free_of_findings():

@@ -133,19 +133,39 @@ def test_recording_makes_the_record_of_the_cells_and_no_other_run_changes_it(tmp
     assert "RECORDED 2026-01-02" in (tmp_path / "70_tiny.ipynb").read_text()
 
 
-def test_lesson_11_warns_of_the_noise_of_its_record_as_long_as_it_is_large():
-    record = json.loads((form.NOTEBOOKS / "recorded/lessons/11_large_transformers.json").read_text())
-    tables = record["cells"]["scaling"]["rows"].values()
-    noise = [row["versus"]["noise"] for rows in tables for row in rows.values()]
-    words = [cell["source"] for cell in form.read(form.lesson("11"))["cells"] if cell["cell_type"] == "markdown"]
-    warned = any("the noise, in the head of each table, is large" in text for text in words)
-    assert warned == (min(noise) > 0.2)
+def record(number):
+    """The cells on record of a lesson, and all its markdown."""
+    path = form.lesson(number)
+    cells = json.loads((form.NOTEBOOKS / f"recorded/lessons/{path.stem}.json").read_text())["cells"]
+    return cells, "\n".join(c["source"] for c in form.read(path)["cells"] if c["cell_type"] == "markdown")
+
+
+def verdicts(rows):
+    """What a table calls slower or faster: {(size, name): verdict}."""
+    called = {(size, name): row["versus"] for size, found in rows.items() for name, row in found.items()}
+    return {key: versus["verdict"] for key, versus in called.items() if versus["verdict"] != "no difference"}
+
+
+def test_what_lesson_11_says_of_its_record_is_what_the_record_says():
+    cells, words = record("11")
+    noise = [row["versus"]["noise"] for rows in cells["scaling"]["rows"].values() for row in rows.values()]
+    assert "the noise in the heads of the two tables below is large" in words and min(noise) > 0.3
+    assert "it is slower: at 32 rows the four ranks" in words
+    assert verdicts(cells["scaling"]["rows"]) == {("32", "four_way"): "slower"}
+    assert "two ranks write the ids of one client faster than one, and four those of 32 clients" in words
+    assert verdicts(cells["vllm"]["rows"]) == {("1", "2 ranks"): "faster", ("32", "4 ranks"): "faster"}
+    for found in cells["vllm"]["rows"].values():
+        assert min(found, key=lambda name: found[name]["first_ms"]).startswith("1 ranks"), (
+            "the first id comes no sooner"
+        )
 
 
 def test_what_lesson_09_says_of_its_record_is_what_the_record_says():
-    cells = json.loads((form.NOTEBOOKS / "recorded/lessons/09_tensorflow_tensorrt.json").read_text())["cells"]
-    words = "".join(c["source"] for c in form.read(form.lesson("09"))["cells"] if c["cell_type"] == "markdown")
-    assert ("**On record it finds none**" in words) == ("no engine of TensorRT ran" in cells["online"].get("error", ""))
-    taken = {cells["conversions"][precision]["segments"]["in_tensorrt"] for precision in ("fp32", "tf32", "fp16")}
+    cells, words = record("09")
+    assert "**On record it finds none**" in words and "no engine of TensorRT ran" in cells["online"]["error"]
+    (count,) = {cells["conversions"][precision]["segments"]["in_tensorrt"] for precision in ("fp32", "tf32", "fp16")}
+    assert f"it is one segment of {count} nodes" in words
     served = [proof["how"] for name, proof in cells["GPU"]["proofs"].items() if name != "tensorflow"]
-    assert taken == {116} and ("counted twice" in words) == all("232 of 234 nodes" in how for how in served)
+    assert "counted twice" in words and all(f"took {2 * count} of" in how for how in served)
+    assert "for part of TensorFlow's\nown time went into FP32" in words
+    assert cells["GPU"]["proofs"]["tensorflow"]["observed"] == "tf32+fp32"

@@ -72,7 +72,9 @@ def test_what_the_session_put_into_its_own_graph_counts_once(tmp_path):
     """On two devices, between which it sends; the file's functions that held the engines were taken up into it."""
     engine = made.node("call/TRTEngineOp_000_000", "TRTEngineOp", "TRTEngineOp_000_000_native_segment", "FP16")
     parts = [
-        made.graph([made.node("x", "_Arg"), made.node("x/_1", "_Send"), made.node("y/_2", "_Recv")]),
+        made.graph(
+            [made.node("x", "_Arg"), made.node("c", "Conv2D"), made.node("x/_1", "_Send"), made.node("y/_2", "_Recv")]
+        ),
         made.graph([made.node("x/_1", "_Recv"), engine, made.node("r", "Reshape"), made.node("y/_2", "_Send")]),
     ]
     metadata = SimpleNamespace(
@@ -82,7 +84,7 @@ def test_what_the_session_put_into_its_own_graph_counts_once(tmp_path):
     assert report._segments(runner, metadata) == {
         "engines": {"call/TRTEngineOp_000_000": {"precision": "FP16", "nodes": {"Conv2D": 3}}},
         "in_tensorrt": 3,
-        "stayed": {"Reshape": 1},
+        "stayed": {"Conv2D": 1, "Reshape": 1},
     }
     metadata.partition_graphs.pop()  # engines that stay in functions are the file's
     assert report._segments(runner, metadata) == reading.segments(reading.graphs(tmp_path / "m")[0])

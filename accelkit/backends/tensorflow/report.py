@@ -48,19 +48,19 @@ def _traced(runner: Runner) -> Any:
 def _segments(runner: Runner, metadata: Any) -> dict[str, Any]:
     """What TensorRT has of the graph: of what the session made of it, or of the file where its engines stay in functions."""
     functions: dict[str, Any] = {}
-    parts: dict[str, Any] = {}
+    own: tuple[Any, ...] = ()  # on all devices
     try:
         for graph in reading.graphs(runner.found.directory):
             functions |= graph.functions
     except ModelError:
         pass  # a frozen graph
-    for number, graph in enumerate(metadata.partition_graphs):
+    for graph in metadata.partition_graphs:
         found = reading.nodes(memoryview(graph.SerializeToString()))
-        parts[f"partition {number}"] = found.pop("")
+        own += found.pop("")
         functions |= found
-    if any(map(reading.holds_engines, parts.values())):  # the functions that held them are part of these now
+    if reading.holds_engines(own):  # the functions that held them are part of it now
         functions = {name: part for name, part in functions.items() if not reading.holds_engines(part)}
-    return reading.segments(reading.Graph((), {}, functions | parts))
+    return reading.segments(reading.Graph((), {}, functions | {"": own}))
 
 
 def _node(stats: Any) -> dict[str, Any]:
