@@ -60,9 +60,13 @@ def _tf_accelerator_ignored(it: Subject) -> Found:
                 yield key, f'parameter "{key}" of the accelerator {name}'
 
 
+def asks_tensorrt(it: Subject) -> bool:
+    """Whether instances on a GPU are to have the accelerator tensorrt."""
+    return not it.on_cpu and it.table.TENSORRT in [name for name, _ in it.accelerators("gpu")]
+
+
 def _tf_first_requests(it: Subject) -> Found:
-    on_gpu = [] if it.on_cpu else [name for name, _ in it.accelerators("gpu")]
-    if it.table.TENSORRT in on_gpu and not it.config.model_warmup and not any(_tf_calls_only(it)):
+    if asks_tensorrt(it) and not it.config.model_warmup and not any(_tf_calls_only(it)):
         yield it.table.TENSORRT, f"the accelerator {it.table.TENSORRT} without model_warmup"
 
 
@@ -100,12 +104,14 @@ def asked(it: Subject, graph: reading.Graph) -> tuple[str, list[str]]:
 
 
 def _tf_calls_only(it: Subject) -> Found:
-    asked_for = not it.on_cpu and it.table.TENSORRT in [name for name, _ in it.accelerators("gpu")]
-    for path, graph, _, _ in saved(it) if asked_for else ():
-        own = {node.operator for node in graph.functions.get("", ())} if graph else set()
-        if not own & {*reading.CALLS} or own - {*reading.PLUMBING} or graph is None:
-            continue
-        if not any(map(reading.holds_engines, graph.functions.values())):
+    for path, graph, _, _ in saved(it) if asks_tensorrt(it) else ():
+        parts = graph.functions if graph is not None else {}
+        own = {node.operator for node in parts.get("", ())}
+        if (
+            own & {*reading.CALLS}
+            and own <= {*reading.PLUMBING}
+            and not any(map(reading.holds_engines, parts.values()))
+        ):
             yield it.table.TENSORRT, f"the accelerator {it.table.TENSORRT}, and {path.name} computes in functions alone"
 
 

@@ -33,8 +33,7 @@ _MALLOC = {
 def launch(spec: Spec) -> Supervised:
     """Start tritonserver and wait until it answers; ServerError with its own reason when it ends before."""
     environment.check({**os.environ, **spec.env})
-    tools, profile = toolchain.ensure(), spec.profile
-    before = {*profile.rglob("*")} if profile else set()
+    tools = toolchain.ensure()
 
     def prepare(directory: Path, ports: Ports, identity: str) -> Job:
         repository = spec.repository
@@ -48,13 +47,11 @@ def launch(spec: Spec) -> Supervised:
             command.append(f"--cache-directory={tools.backends.parent / 'caches'}")
         env = {**_MALLOC, **os.environ, **spec.env}
         env["LD_LIBRARY_PATH"] = f"{tools.server_libs}:{env.get('LD_LIBRARY_PATH', '')}".rstrip(":")
-        if profile is not None:
-            profile.mkdir(parents=True, exist_ok=True)
-            for file in filter(Path.is_file, {*profile.rglob("*")} - before):  # of a server whose port was taken
-                file.unlink()
-            env["ACCELKIT_PROFILE_DIR"] = str(profile)
+        if spec.profile is not None:
+            spec.profile.mkdir(parents=True, exist_ok=True)
+            env["ACCELKIT_PROFILE_DIR"] = str(spec.profile)
             command.insert(1, f"--exit-timeout-secs={PROFILED_S}")  # before an option that says otherwise
-        return Job(command, env, grace=PROFILED_S if profile else GRACE_S)
+        return Job(command, env, grace=PROFILED_S if spec.profile else GRACE_S)
 
     return supervise(spec, prepare)
 

@@ -96,13 +96,15 @@ class Supervised:
 def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job], binds: bool = True) -> Supervised:
     """Start what `prepare` makes of a directory, ports and an identity; ServerError with the server's own reason.
 
-    A port may be taken between its choice and the server's bind: then the server is started again on others. A server that
+    A port may be taken between its choice and the server's bind: then the server is started again on others, and what the
+    first one wrote of its models' profiles, which may be cut off, goes with it. A server that
     `binds` itself would go on without its metrics port, so that one is looked at too, unless it was asked to have none.
     """
     log = ""
     binds = binds and not any(_NO_METRICS.fullmatch(option) for option in spec.options)
     for _ in range(10):
         ports, identity = free_ports(spec.ports), f"accelkit-{uuid.uuid4().hex[:12]}"
+        before = _files(spec.profile)
         directory, lock = _directory()
         try:
             running = Supervised(prepare(directory, ports, identity), directory, lock, ports)
@@ -127,7 +129,13 @@ def launch(spec: Spec, prepare: Callable[[Path, Ports, str], Job], binds: bool =
             )
         if not _TAKEN.search(log) or None not in spec.ports:
             break
+        for file in _files(spec.profile) - before:
+            file.unlink()
     raise ServerError(f"the server did not start: {reason(start_failure(log))}", "\n".join(log.splitlines()[-20:]))
+
+
+def _files(folder: Path | None) -> set[Path]:
+    return set() if folder is None else {path for path in folder.rglob("*") if path.is_file()}
 
 
 def _listens(running: Supervised, port: int, timeout: float) -> bool:
