@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_without_a_gpu_it_says_so_in_one_line(record, monkeypatch):
     with pytest.raises(SystemExit) as end:
         record.main()
     assert end.value.code == 2
+
+
+def test_the_files_of_a_path_are_built_beforehand_and_nothing_is_recorded(record, monkeypatch, capsys):
+    small = models.get()
+    monkeypatch.setattr(module.models, "get", lambda *given: small)
+    monkeypatch.setattr(module, "record", lambda *given: pytest.fail("it records"))
+    monkeypatch.setattr(sys, "argv", ["record.py", "here", "batch2", "batch1", "--build", "onnxruntime-cpu:int8"])
+    record.main()
+    lines = (
+        r"batch2: onnxruntime-cpu:int8 is there, made in \d+ s\nbatch1: onnxruntime-cpu:int8 is there, made in 0 s\n"
+    )
+    assert re.search(lines, capsys.readouterr().out)
+    monkeypatch.setattr(sys, "argv", ["record.py", "here", "batch1", "--build", "torch-tensorrt:fp16"])
+    with pytest.raises(SystemExit, match="^batch1: path torch-tensorrt is unavailable: needs an NVIDIA GPU"):
+        record.main()
 
 
 def test_pytorch_is_called_without_a_server_as_its_instance_calls_it(record, tmp_path):

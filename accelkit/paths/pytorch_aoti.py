@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 NAME = "pytorch-aoti"
 BACKEND = "pytorch"
-NEEDS = "PyTorch 2.6 or newer, a C++ compiler and the model as a network of PyTorch"
+NEEDS = "PyTorch 2.8 or newer, a C++ compiler and the model as a network of PyTorch"
 PRECISIONS = ("fp32", "fp16")
 EVIDENCE = "pytorch"
 GPU = True
 GPU_PRECISIONS = ("fp16",)
 REDUCED = "tf32"
 FILE = "model.pt2"
-OLDEST = (2, 6)
+OLDEST = (2, 8)
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -393,9 +392,22 @@ def test_a_call_specification_gives_every_tensor_its_names():
 def test_a_package_for_an_older_pytorch_says_so(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:
         archive.writestr("data/model_metadata.json", '{"AOTI_DEVICE_KEY": "cpu"}')
-    monkeypatch.delattr(torch._inductor, "aoti_load_package", raising=False)
-    with pytest.raises(Refused, match=f"the PyTorch of this server, {re.escape(torch.__version__)}, cannot open"):
+    monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
+    with pytest.raises(Refused, match=r"the PyTorch of this server, 2\.7\.1\+cpu, cannot open"):
         package.load(tmp_path / "model.pt2", "m", {}, torch.device("cpu"), None)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="AOTInductor needs a C++ compiler")
+def test_a_package_is_loaded_without_compiling_anything(repository, monkeypatch):
+    monkeypatch.setattr(subprocess.Popen, "__init__", lambda *given, **options: pytest.fail(f"it started {given[1]}"))
+    sides = {
+        "input": [{"name": "INPUT__1"}, {"name": "INPUT__0"}],
+        "output": [{"name": "RESULT[1]"}, {"name": "RESULT[0]"}],
+    }
+    asked = {side: [{**entry, "data_type": "TYPE_FP32", "dims": [3]} for entry in sides[side]] for side in sides}
+    made = package.load(repository / "package" / "1" / "model.pt2", "m", asked, torch.device("cpu"), None)
+    less, both = made.call([torch.ones(2, 3), torch.full((2, 3), 3.0)])
+    assert (less == -5).all() and (both == 4).all()
 
 
 def test_the_table_of_keys_is_complete_and_nothing_names_a_key_outside_it():

@@ -7,7 +7,8 @@ without a server too, in the same run. `--awake` keeps the cores of a virtual ma
 (tests/gpu/awake.py) and is written into every row.
 
 A step whose record was made by the same code and configs on the same machine is left alone, so a run that was cut off goes
-on where it stopped. Plans come from the cache.
+on where it stopped. Files come from the cache; `--build PATH:PRECISION` makes those of one path and no more, so that what
+takes minutes to compile can be made beforehand, several at once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from accelkit import comparison, interpreters, machine, models, paths, recorded, repository
 from accelkit.budget import BUDGETS
-from accelkit.errors import MeasureError
+from accelkit.errors import AccelkitError, MeasureError
 from accelkit.measure import bench, result
 from accelkit.measure.bench import Load
 from accelkit.models import files, named
@@ -112,6 +113,12 @@ def _fitted(path: paths.Path, model: models.Model, step: Step) -> dict[str, int]
     return paths.fitted(path, machine.probe(), step.load.batch, model.max_batch, **step.settings)
 
 
+def build(spec: str, model: models.Model, step: Step, repository: Path) -> paths.Placed:
+    """Put a path's model into a repository as a step measures it; its file comes from the cache or goes there."""
+    path, precision = paths.one(spec, model)
+    return paths.place(path, model, repository, precision, **_fitted(path, model, step))
+
+
 @contextmanager
 def in_process(
     spec: str, model: models.Model, step: Step, seconds: float, folder: Path
@@ -120,9 +127,9 @@ def in_process(
 
     A process that does not open the model, or ends, is a MeasureError when it is to measure.
     """
-    path, precision = paths.one(spec, model)
+    path, _ = paths.one(spec, model)
     store, batch = folder / spec.replace(":", "-"), step.load.batch
-    placed = paths.place(path, model, store, precision, **_fitted(path, model, step))
+    placed = build(spec, model, step, store)
     feeds, served = {}, paths.as_served(model, repository.read(placed.directory))
     for name, array in named(served.inputs, model.samples("test", 4 * batch).inputs).items():
         feeds[name] = str(store / f"{len(feeds)}.npy")
@@ -190,16 +197,32 @@ def measured(step: Step, model: models.Model, specs: Sequence[str], out: Path) -
         return comparison.compare(model, specs, in_process=own, **given)
 
 
+def beforehand(spec: str, model: models.Model, steps: Sequence[str]) -> None:
+    """Build a path's files for the steps, so that they come from the cache; one line to standard error where that fails."""
+    for step in steps:
+        with tempfile.TemporaryDirectory(prefix="accelkit-record-") as folder:
+            try:
+                placed = build(spec, model, STEPS[step], Path(folder))
+            except AccelkitError as error:
+                sys.exit(f"{step}: {error}")
+        print(f"{step}: {spec} is there, made in {placed.seconds:.0f} s", flush=True)
+
+
 def main() -> None:
     """Record the steps named on the command line, all of them by default."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("name", help="what the records are called, such as h200")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(STEPS)} (default: all)")
     parser.add_argument("--awake", action="store_true", help="keep the cores awake")
+    parser.add_argument(
+        "--build", metavar="PATH:PRECISION", help="build this path's files for the steps, and record nothing"
+    )
     given = parser.parse_args()
     if unknown := set(given.steps) - set(STEPS):
         parser.error(f"no step {', '.join(sorted(unknown))}: there are {', '.join(STEPS)}")
     model = models.get("text_recognition", "full")
+    if given.build:
+        return beforehand(given.build, model, given.steps or list(STEPS))
     specs = on_gpu(model)
     if not specs:
         sys.exit("no path that runs on a GPU is here: `accelkit paths` says what each lacks")

@@ -20,6 +20,8 @@ from accelkit.backends.pytorch.run import reason
 from accelkit.backends.pytorch.tensors import Program, sides
 
 DEFAULT_FILE = "model.pt2"
+OLDEST = (2, 8)
+"""PyTorch whose loader takes a device's index."""
 PLATFORM = "torch_aoti"
 _FLAGS = {"AVX512": "avx512f", "AMX": "amx_tile", "NEON": "asimd"}
 """Names of instruction sets in a package that Linux calls otherwise."""
@@ -46,7 +48,7 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
         log.log_verbose(f"parameter '{key}' of model '{model}' is not read: the backend reads none for AOTInductor")
     if config.get("sequence_batching"):
         raise Refused("Sequence batching is not supported yet.")
-    if not hasattr(torch._inductor, "aoti_load_package"):
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST:
         raise Refused(
             f"model '{model}' is a package, which the PyTorch of this server, {torch.__version__}, cannot open"
         )
@@ -54,8 +56,10 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
         if _has_engines(path):
             import torch_tensorrt  # noqa: F401 - brings the operator that runs engines
         number = device.index if device is not None and device.type == "cuda" else -1
-        loaded = torch._inductor.aoti_load_package(str(path), device_index=number)
-        known = names.of_package(loaded.loader.get_call_spec())
+        # As the official backend does. aoti_load_package would compile test programs first, to tell this CPU from the one in
+        # the metadata, in every process: a quarter of a minute and more, for a warning.
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, number)
+        known = names.of_package(loader.get_call_spec())
     except Refused:
         raise
     except Exception as error:
@@ -75,13 +79,12 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
             f"unable to load model '{model}', configuration expects {len(placed['input'])} inputs, model provides "
             f"{len(set(known['input'].values()))}"
         )
-    run = loaded.loader.run
 
     def call(tensors: list[Any]) -> list[Any]:
         with torch.inference_mode():
-            return list(run(tensors))
+            return list(loader.run(tensors))
 
-    at = device or torch.device(loaded.loader.get_metadata().get("AOTI_DEVICE_KEY", "cpu"))
+    at = device or torch.device(loader.get_metadata().get("AOTI_DEVICE_KEY", "cpu"))
     facts = {"runtime": "AOTInductor", "kernels": dict(kernels(path)), "made_for": metadata(path), "cudnn": True}
     inputs, outputs = (sides(model, side, config, placed[side]) for side in ("input", "output"))
     return Program(call, inputs, outputs, at, facts)
