@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelkit.paths import Built, pytorch, served_name
+from accelkit.torchfiles import PACKAGES
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -29,7 +30,6 @@ GPU = True
 GPU_PRECISIONS = ("fp16",)
 REDUCED = "tf32"
 FILE = "model.pt2"
-OLDEST = (2, 8)
 
 
 def unavailable(machine: Machine, model: Model | None = None) -> str | None:
@@ -39,7 +39,7 @@ def unavailable(machine: Machine, model: Model | None = None) -> str | None:
     if reason := pytorch.lacking(NAME, machine, model, NEEDS, "torch"):
         return reason
     version = interpreters.has(NAME, BACKEND, machine)["torch"]
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+    if tuple(int(part) for part in version.split(".")[:2]) < PACKAGES:
         return f"needs {NEEDS}; missing here: it, PyTorch here is {version}"
     compiler = os.environ.get("CXX") or "g++"
     if shutil.which(compiler.split()[0]) is None:

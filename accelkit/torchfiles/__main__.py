@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 from accelkit import program
 from accelkit.errors import ConfigError, ModelError
 
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 FORMS = ("torchscript", "aoti", "state")
 
 
@@ -73,9 +78,22 @@ def _numbers(text: str, between: str) -> tuple[int, ...]:
         raise ConfigError(f"{text}: numbers with {between} between them were meant") from None
 
 
+@contextmanager
+def _scratch() -> Iterator[None]:
+    """Let go what the compiler writes on its way, as much as the weights and more, unless TORCHINDUCTOR_CACHE_DIR says where to keep it."""
+    with tempfile.TemporaryDirectory(prefix="accelkit-build-") as folder:
+        kept = os.environ.setdefault(CACHE, folder)  # PyTorch itself sets it when it first asks, so before that
+        try:
+            yield
+        finally:
+            if kept == folder:
+                del os.environ[CACHE]
+
+
 def main(arguments: list[str]) -> int:
     """Print what was made, or the reason for nothing."""
-    return program.run(lambda words: build(parser().parse_args(words)), arguments)
+    with _scratch():
+        return program.run(lambda words: build(parser().parse_args(words)), arguments)
 
 
 if __name__ == "__main__":

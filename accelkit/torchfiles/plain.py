@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from accelkit.errors import ModelError
-from accelkit.torchfiles import networks
+from accelkit.torchfiles import PACKAGES, networks
 
-PACKAGES = (2, 6)
-"""The first PyTorch that writes AOTInductor's packages."""
+QUICK = {"aot_inductor.precompile_headers": False}
+"""One package gains nothing by precompiled headers, which take half a minute and 300 MB."""
 
 
 def torchscript(network: nn.Module, out: Path) -> None:
@@ -32,14 +32,25 @@ def package(network: nn.Module, out: Path, dims: tuple[int, ...], largest: int, 
     """Compile a network for this machine's CPU or GPU and write the package; ModelError with PyTorch's own reason."""
     if networks.version() < PACKAGES:
         needs = ".".join(map(str, PACKAGES))
-        raise ModelError(f"PyTorch {torch.__version__} writes no packages of AOTInductor: install {needs} or newer")
+        raise ModelError(
+            f"PyTorch {torch.__version__} is too old for packages of AOTInductor: install {needs} or newer"
+        )
     network = network.to(device)
     program = exported(network, networks.sample(dims, min(2, largest), device), largest)
     try:
         with torch.no_grad():
-            torch._inductor.aoti_compile_and_package(program, package_path=str(out))
+            torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=QUICK)
     except Exception as error:
         raise ModelError(f"AOTInductor cannot compile the network: {_reason(error)}") from None
+
+
+def opened(file: str, gpu: int = -1) -> Any:
+    """Return PyTorch's loader of a package, as the official backend opens it; `gpu` -1 is the one that is current, or the CPU.
+
+    aoti_load_package would first compile test programs, to tell this CPU from the one in the metadata, in every process: a
+    quarter of a minute and more, for a warning.
+    """
+    return torch._C._aoti.AOTIModelPackageLoader(file, "model", False, 1, gpu)
 
 
 def _reason(error: Exception) -> str:

@@ -39,14 +39,15 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
 
 def opened(torch: Any, order: dict[str, Any], way: str, device: str) -> Callable[[Any], Any] | str:
     """Return what runs a way on tensors of the device, or why it cannot."""
-    from accelkit.torchfiles import networks
+    from accelkit.torchfiles import networks, plain
 
     try:
         if way in ("eager", "compile"):
             network = networks.restore(order["module"], Path(order["weights"])).to(device)
             return torch.compile(network) if way == "compile" else network
         if way.endswith(".pt2"):
-            return torch._inductor.aoti_load_package(way)
+            run = plain.opened(way).run
+            return lambda inputs: run([inputs])[0]
         if order.get("engines"):
             import torch_tensorrt  # noqa: F401 - brings the class of engines
         return torch.jit.load(way, map_location=device).eval()

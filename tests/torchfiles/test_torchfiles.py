@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from accelkit.errors import ConfigError, ModelError
 from accelkit.torchfiles import __main__ as command
 
 torch = pytest.importorskip("torch")
+
+from torch._inductor.runtime.cache_dir_utils import cache_dir  # noqa: E402
 
 from accelkit.torchfiles import networks, partition, plain, timing  # noqa: E402
 
@@ -139,10 +143,28 @@ def test_a_compiled_module_is_counted_by_its_engines_and_what_is_beside_them():
     assert partition.of_compiled(Whole()) == {partition.ENGINE: 1, "aten::copysign": 1}
 
 
-def test_an_older_pytorch_writes_no_package(weights, tmp_path, monkeypatch):
+def test_an_older_pytorch_is_refused_a_package(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(networks, "version", lambda: (2, 2))
-    with pytest.raises(ModelError, match="writes no packages of AOTInductor: install 2.6 or newer"):
+    with pytest.raises(ModelError, match="is too old for packages of AOTInductor: install 2.8 or newer"):
         plain.package(networks.restore(MODULE, weights), tmp_path / "model.pt2", (1, 32, 100), 8, "cpu")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_the_compiler_leaves_goes_unless_a_place_is_named_for_it(weights, tmp_path, monkeypatch, capsys, own):
+    left = []
+
+    def compiled(program, package_path, inductor_configs):
+        left.append(Path(cache_dir(), "wrapper.so"))
+        left[0].write_bytes(b"large")
+        raise RuntimeError("error: no space")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compiled)
+    monkeypatch.delenv(command.CACHE, raising=False)
+    if own:
+        monkeypatch.setenv(command.CACHE, str(tmp_path))
+    words = [MODULE, str(weights), str(tmp_path / "model.pt2"), "--form", "aoti", "--dims", "1x32x100"]
+    assert command.main(words) == 2 and "error: no space" in capsys.readouterr().err
+    assert left[0].exists() is own and os.environ.get(command.CACHE) == (str(tmp_path) if own else None)
 
 
 def test_ways_of_running_take_turns_in_one_process(model, weights, tmp_path):

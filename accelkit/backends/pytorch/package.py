@@ -18,10 +18,9 @@ from accelkit.backends.key import Refused
 from accelkit.backends.pytorch import names
 from accelkit.backends.pytorch.run import reason
 from accelkit.backends.pytorch.tensors import Program, sides
+from accelkit.torchfiles import PACKAGES, plain
 
 DEFAULT_FILE = "model.pt2"
-OLDEST = (2, 8)
-"""PyTorch whose loader takes a device's index."""
 PLATFORM = "torch_aoti"
 _FLAGS = {"AVX512": "avx512f", "AMX": "amx_tile", "NEON": "asimd"}
 """Names of instruction sets in a package that Linux calls otherwise."""
@@ -48,7 +47,7 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
         log.log_verbose(f"parameter '{key}' of model '{model}' is not read: the backend reads none for AOTInductor")
     if config.get("sequence_batching"):
         raise Refused("Sequence batching is not supported yet.")
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST:
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < PACKAGES:
         raise Refused(
             f"model '{model}' is a package, which the PyTorch of this server, {torch.__version__}, cannot open"
         )
@@ -56,9 +55,7 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
         if _has_engines(path):
             import torch_tensorrt  # noqa: F401 - brings the operator that runs engines
         number = device.index if device is not None and device.type == "cuda" else -1
-        # As the official backend does. aoti_load_package would compile test programs first, to tell this CPU from the one in
-        # the metadata, in every process: a quarter of a minute and more, for a warning.
-        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, number)
+        loader = plain.opened(str(path), number)
         known = names.of_package(loader.get_call_spec())
     except Refused:
         raise
