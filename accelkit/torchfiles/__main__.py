@@ -80,7 +80,7 @@ def _numbers(text: str, between: str) -> tuple[int, ...]:
 
 @contextmanager
 def _scratch() -> Iterator[None]:
-    """Let go what the compiler writes on its way, as much as the weights and more, unless TORCHINDUCTOR_CACHE_DIR says where to keep it."""
+    """Let go what the compiler writes on its way, more than the weights, unless TORCHINDUCTOR_CACHE_DIR names a place for it."""
     with tempfile.TemporaryDirectory(prefix="accelkit-build-", ignore_cleanup_errors=True) as folder:
         kept = os.environ.setdefault(CACHE, folder)  # PyTorch itself sets it when it first asks, so before that
         try:

@@ -30,11 +30,7 @@ def exported(network: nn.Module, example: torch.Tensor, largest: int) -> Any:
 
 def package(network: nn.Module, out: Path, dims: tuple[int, ...], largest: int, device: str) -> None:
     """Compile a network for this machine's CPU or GPU and write the package; ModelError with PyTorch's own reason."""
-    if networks.version() < PACKAGES:
-        needs = ".".join(map(str, PACKAGES))
-        raise ModelError(
-            f"PyTorch {torch.__version__} is too old for packages of AOTInductor: install {needs} or newer"
-        )
+    _recent()
     network = network.to(device)
     program = exported(network, networks.sample(dims, min(2, largest), device), largest)
     try:
@@ -48,9 +44,18 @@ def opened(file: str, gpu: int = -1) -> Any:
     """Return PyTorch's loader of a package, as the official backend opens it; `gpu` -1 is the one that is current, or the CPU.
 
     aoti_load_package would first compile test programs, to tell this CPU from the one in the metadata, in every process: a
-    quarter of a minute and more, for a warning.
+    quarter of a minute and more, for a warning. ModelError for a PyTorch that is too old; what the loader says is a RuntimeError.
     """
+    _recent()
     return torch._C._aoti.AOTIModelPackageLoader(file, "model", False, 1, gpu)
+
+
+def _recent() -> None:
+    if networks.version() < PACKAGES:
+        needs = ".".join(map(str, PACKAGES))
+        raise ModelError(
+            f"PyTorch {torch.__version__} is too old for packages of AOTInductor: install {needs} or newer"
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -393,7 +393,9 @@ def test_a_package_for_an_older_pytorch_says_so(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:
         archive.writestr("data/model_metadata.json", '{"AOTI_DEVICE_KEY": "cpu"}')
     monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
-    with pytest.raises(Refused, match=r"the PyTorch of this server, 2\.7\.1\+cpu, cannot open"):
+    with pytest.raises(
+        Refused, match=r'model "m": PyTorch 2\.7\.1\+cpu is too old for packages of AOTInductor: install 2\.8 or newer$'
+    ):
         package.load(tmp_path / "model.pt2", "m", {}, torch.device("cpu"), None)
 
 

@@ -18,7 +18,7 @@ from accelkit.backends.key import Refused
 from accelkit.backends.pytorch import names
 from accelkit.backends.pytorch.run import reason
 from accelkit.backends.pytorch.tensors import Program, sides
-from accelkit.torchfiles import PACKAGES, plain
+from accelkit.torchfiles import plain
 
 DEFAULT_FILE = "model.pt2"
 PLATFORM = "torch_aoti"
@@ -47,10 +47,6 @@ def load(path: Path, model: str, config: Mapping[str, Any], device: torch.device
         log.log_verbose(f"parameter '{key}' of model '{model}' is not read: the backend reads none for AOTInductor")
     if config.get("sequence_batching"):
         raise Refused("Sequence batching is not supported yet.")
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < PACKAGES:
-        raise Refused(
-            f"model '{model}' is a package, which the PyTorch of this server, {torch.__version__}, cannot open"
-        )
     try:
         if _has_engines(path):
             import torch_tensorrt  # noqa: F401 - brings the operator that runs engines
