@@ -12,7 +12,9 @@ import time
 import timeit
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,7 @@ LEAST = 20
 """Requests that a run should at least hold; slow models get up to LONGER times the window for it."""
 LONGER = 4
 EXPORTED = 200e6
-"""Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text."""
+"""Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text, some 15 MB a second."""
 SHORT = ("time window", "--measurement-interval", "failed to find the requested model version", "only one request")
 """What perf_analyzer says when none or one ended in a window; the third, when the server's counters did not move in it."""
 BEFORE: list[str] = []
@@ -156,10 +158,13 @@ def _slim(content: bytes, name: str) -> dict[str, Any]:
 def seconds_for(server: Server, name: str, model: Model, load: Load, window: float) -> tuple[float, float]:
     """Warm a served model up and return (seconds to measure it for, milliseconds of its first request)."""
     batch = named(model.inputs, next(batches(model, model.samples("test", load.batch).inputs, load.batch)))
-    taken = timeit.repeat(lambda: server.infer(name, batch), repeat=4, number=1, timer=time.perf_counter)
-    most = EXPORTED / sum(array.nbytes for array in batch.values()) * min(taken) / load.concurrency
-    least = max(LEAST, 2 * WINDOWS * load.concurrency)  # clients wait for each other: in no window may nothing end
-    return max(min(window, most), min(least * min(taken), LONGER * window)), taken[0] * 1e3
+    first = timeit.timeit(lambda: server.infer(name, batch), number=1, timer=time.perf_counter)
+    size, clients = sum(array.nbytes for array in batch.values()), load.concurrency
+    with ThreadPoolExecutor(clients) as pool:
+        every = partial(pool.map, server.infer, [name] * clients, [batch] * clients)
+        turn = min(timeit.repeat(lambda: list(every()), repeat=3, number=1, timer=time.perf_counter))
+    least = max(LEAST / clients, 2 * WINDOWS) * turn  # clients wait for each other: in no window may nothing end
+    return max(min(window, EXPORTED / size / clients * turn), min(least, LONGER * window)), first * 1e3
 
 
 def served(
@@ -223,18 +228,15 @@ def interleave(
     runs: dict[str, list[Run]] = {candidate.name: [] for candidate in candidates}
     for repeat in range(repeats):
         turn = repeat % len(candidates)
-        for candidate in [*candidates[turn:], *candidates[:turn]]:
-            if candidate.name not in runs:
-                continue
+        for candidate in (one for one in [*candidates[turn:], *candidates[:turn]] if one.name in runs):
             try:
-                made = candidate.measure()
+                runs[candidate.name].append(made := candidate.measure())
             except MeasureError as error:
                 if broken is None:
                     raise
                 broken[candidate.name] = str(error)
                 del runs[candidate.name]
                 continue
-            runs[candidate.name].append(made)
             if progress:
                 found = f"{made.throughput:.1f} infer/s, p50 {made.p50_ms:.2f} ms"
                 progress(f"{repeat + 1}/{repeats} {candidate.name}: {found}")
