@@ -164,8 +164,12 @@ def test_what_lesson_09_says_of_its_record_is_what_the_record_says():
     cells, words = record("09")
     assert "**On record it finds none**" in words and "no engine of TensorRT ran" in cells["online"]["error"]
     (count,) = {cells["conversions"][precision]["segments"]["in_tensorrt"] for precision in ("fp32", "tf32", "fp16")}
-    assert f"it is one segment of {count} nodes" in words
+    assert f"each engine is the one segment of {count} nodes" in words
     served = [proof["how"] for name, proof in cells["GPU"]["proofs"].items() if name != "tensorflow"]
-    assert "counted twice" in words and all(f"took {2 * count} of" in how for how in served)
+    assert all(f"TensorRT took {count} of {count} nodes in 1 segments" in how for how in served)
+    small, large = (cells["GPU"]["rows"][size] for size in ("16", "256"))
+    assert "in every row" in words and {row["verdict"] for row in small.values()} == {"no difference"}
+    assert f"a noise of {small['again']['noise']:.0%}".replace("%", " %") in words
+    assert [large[name]["verdict"] for name in ("trt_fp32", "trt_tf32", "trt_fp16")] == ["slower", "faster", "faster"]
     assert "for part of TensorFlow's\nown time went into FP32" in words
     assert cells["GPU"]["proofs"]["tensorflow"]["observed"] == "tf32+fp32"
