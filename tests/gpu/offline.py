@@ -5,11 +5,12 @@
 
 `pack` takes the wheels that constraints/stack-*.txt pin, an interpreter built with --enable-shared for each stack, and with the
 kit's own stack the server, perf_analyzer and files for its cache of models, such as references and quantized files that take
-long to make. Each stack is an archive of its own, and every part of it lies in a folder of its own. What a stack pins as the one
-that it lies over (`over` in versions.toml) is not packed again: send that one first. With `--gpu` libraries travel without kernels for
-other GPUs (tests/gpu/slim.py), which saves a third to a half. `unpack` puts together what has arrived, one stack or several, and
-writes DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other stacks run what they are
-for. `--libs` are directories of libraries that lie on that machine already, `--site` those of Python packages, for the stacks
+long to make; a reference counts there if the version of ONNX Runtime that made it is the one that the stack pins. Each stack is
+an archive of its own, and every part of it lies in a folder of its own. What a stack pins as the one that it lies over (`over`
+in versions.toml) is not packed again: send that one first. With `--gpu` libraries travel without kernels for other GPUs
+(tests/gpu/slim.py), which saves a third to a half. `unpack` puts together what has arrived, one stack or several, and writes
+DEST/env.sh: after `. DEST/env.sh`, `python` is the kit's where that stack is there, and other stacks run what they are for.
+`--libs` are directories of libraries that lie on that machine already, `--site` those of Python packages, for the stacks
 of that Python. It needs nothing but the standard library.
 """
 
