@@ -33,7 +33,7 @@ LEAST = 20
 """Requests that a run should at least hold; slow models get up to LONGER times the window for it."""
 LONGER = 4
 EXPORTED = 200e6
-"""Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text, some 15 MB a second."""
+"""Bytes of inputs that a run should send at most: perf_analyzer writes them into its export as text, which takes long."""
 SHORT = ("time window", "--measurement-interval", "failed to find the requested model version", "only one request")
 """What perf_analyzer says when none or one ended in a window; the third, when the server's counters did not move in it."""
 BEFORE: list[str] = []

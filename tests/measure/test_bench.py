@@ -3,6 +3,7 @@
 import gzip
 import json
 import stat
+import threading
 import types
 from pathlib import Path
 from statistics import mean
@@ -248,8 +249,14 @@ def test_in_process_runs_are_measured_and_kept_like_served_ones():
     [(16, 2, 300, 3.0), (16, 2, 1, 0.488), (1, 2, 1, 1.5), (64, 64, 100, 0.6)],
 )
 def test_a_run_lasts_as_long_as_its_requests_and_their_export_allow(monkeypatch, rows, clients, took_ms, seconds):
-    ticks = iter(range(0, 10_000, took_ms))
+    ticks, all_at_once, asked = iter(range(0, 10_000, took_ms)), threading.Barrier(clients), []
+
+    def infer(name, inputs):
+        asked.append(name)
+        if len(asked) > 1:  # the first is alone, then all clients of a turn are on their way together
+            all_at_once.wait(timeout=10)
+
     monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks) / 1e3)
-    server = types.SimpleNamespace(infer=lambda name, inputs: None)
+    server = types.SimpleNamespace(infer=infer)
     found, first = bench.seconds_for(server, "m", models.get("text_recognition"), Load(rows, clients), 1.5)
     assert found == pytest.approx(seconds, rel=0.01) and first == pytest.approx(took_ms)
