@@ -380,9 +380,7 @@ def lessons(names: tuple[str, ...], execute: bool, record: bool, out: Path, as_j
     type=click.Choice(["legacy", "bridge", "current"]),
     help="Era of the server  [default: those that a file names].",
 )
-@click.option(
-    "--verbose", is_flag=True, help="Name every config whose model is not built, as for a file among TARGETS."
-)
+@click.option("--verbose", is_flag=True, help="Name each config whose model is not built, as for a file among TARGETS.")
 @json_option
 def lint(targets: tuple[Path, ...], repository: Path, era: str | None, verbose: bool, as_json: bool) -> None:
     """Say what in config.pbtxt files will not load, or loads without the effect that you expect.

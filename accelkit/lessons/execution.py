@@ -162,10 +162,9 @@ def record(name: str, out: Path = OUT, folder: Path = form.NOTEBOOKS) -> dict[st
     form.write(path, form.canonical(executed))
     form.write(answers, form.canonical(form.read(Path(out) / answers.name)))
     if seen is not None:
-        made = {"lesson": about["record"]["cells"], **seen}
-        form.write(
-            folder / replaying.FOLDER / f"{path.stem}.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n"
-        )
+        made = {"lesson": replaying.cells_hash(notebook), **seen}
+        file = folder / replaying.FOLDER / f"{path.stem}.json"
+        form.write(file, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     return row
 
 

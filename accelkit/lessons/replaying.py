@@ -19,19 +19,17 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
 
     A cell's own `missing` names what it lacks beside what the whole lesson lacks, such as a tool. With nothing missing
     it returns what `measure` returns, JSON values all through, and keeps it for the record; else what the record holds under
-    the key, after a line that says whose it is, in full once, and whether the lesson's cells are still the same; None where
+    the key, after a line that says whose it is, in full once, and whether the cells that led to it are still the same; None where
     nothing is on record, and it says that. A record is of one run: what was missing in it is not on record.
     """
     everywhere, told = missing, False
     path = form.lesson(name)
-    stem, cells_now = path.stem, form.record_hash(form.read(path))["cells"]
+    stem, cells_now = path.stem, cells_hash(form.read(path))
     made, record = measured(stem), form.NOTEBOOKS / FOLDER / f"{stem}.json"
     made.unlink(missing_ok=True)
     cells: dict[str, Any] = {}
     if missing and not record.exists():
-        print(
-            f"No cell of this lesson is on record yet from a machine that has it all; those that lack it say so: {missing}"
-        )
+        print(f"No cell of this lesson is on record yet from a machine that has all it needs: {missing}")
 
     def shown(key: str, measure: Callable[[], Any], missing: str | None = None) -> Any:
         nonlocal told
@@ -55,6 +53,13 @@ def replay(name: str, missing: str | None) -> Callable[..., Any]:
         return found["cells"][key]
 
     return shown
+
+
+def cells_hash(notebook: dict[str, Any]) -> str:
+    """Return the hash of a lesson's code cells up to the last one that calls `shown`: what comes later has no part in its record."""
+    sources = [cell["source"] for cell in form.code(notebook)]
+    last = max((number for number, source in enumerate(sources, 1) if "shown(" in source), default=0)
+    return form.digest("\n\0".join(sources[:last]).encode())
 
 
 def measured(stem: str, out: Path = form.OUT) -> Path:

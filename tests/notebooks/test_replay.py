@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import tiny
 
-from accelkit.lessons import execution, form, replay
+from accelkit import recorded
+from accelkit.lessons import execution, form, replay, replaying
+from accelkit.measure import result
 
 LESSON = "00_start_here"
-CELLS = form.record_hash(form.read(form.lesson(LESSON)))["cells"]
+CELLS = replaying.cells_hash(form.read(form.lesson(LESSON)))
 WHERE = {
     "date": "2026-01-02",
     "machine": {"line": "a GPU of somebody"},
@@ -75,6 +77,16 @@ def test_a_record_of_other_cells_says_so(place, capsys):
     assert ", record outdated: the lesson's cells changed since\n" in capsys.readouterr().out
 
 
+def test_a_record_is_of_the_cells_up_to_the_last_that_measures(tmp_path):
+    def of(*sources):
+        return replaying.cells_hash(form.read(tiny.lesson(tmp_path, list(sources))))
+
+    before = of("a = 1", "shown('speed', max)", "print(a)")
+    assert before == of("a = 1", "shown('speed', max)", "print(2 * a)", "more") == of("a = 1", "shown('speed', max)")
+    assert before not in {of("a = 2", "shown('speed', max)"), of("a = 1", "shown('speed', min)")}
+    assert before != of("a = 1", "shown('speed', max)", "shown('size', max)")
+
+
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_cell_that_is_not_on_record_says_what_is_missing(place, capsys, recorded):
     made, record = place
@@ -124,7 +136,7 @@ def test_recording_makes_the_record_of_the_cells_and_no_other_run_changes_it(tmp
     execution.record("70", tmp_path / "out", tmp_path)
     kept = json.loads(record.read_text())
     assert kept["cells"] == {"speed": [1, 2]}
-    assert kept["lesson"] == form.metadata(form.read(tmp_path / "70_tiny.ipynb"))["record"]["cells"]
+    assert kept["lesson"] == replaying.cells_hash(form.read(tmp_path / "70_tiny.ipynb"))
     gpu.unlink()
     put(record, speed="of another machine")
     before = record.read_bytes()
@@ -158,6 +170,20 @@ def test_what_lesson_11_says_of_its_record_is_what_the_record_says():
         assert min(found, key=lambda name: found[name]["first_ms"]).startswith("1 ranks"), (
             "the first id comes no sooner"
         )
+
+
+def test_what_lesson_08_says_of_the_record_of_a_batch_of_256_is_what_it_says():
+    cells, words = record("08")
+    assert all(part["partition"]["inside"] for part in (cells["engines"], *cells["detour"].values()))
+    rows = {row.label: row.versus for row in result.read(recorded.FOLDER / "h200_torch256.json")}
+    tf32, half, compiled, engine = (
+        rows[label] for label in ("torch-tensorrt tf32", "pytorch fp16", "pytorch-aoti fp16", "torch-tensorrt fp16")
+    )
+    assert f"TensorRT makes TF32 {tf32['ratio']:.2f} times as fast" in words
+    assert f"FP16 without TensorRT is {half['ratio']:.2f} times as\nfast" in words
+    assert f"AOTInductor compiled ({compiled['ratio']:.2f}) and TensorRT's engine ({engine['ratio']:.2f})" in words
+    assert engine["interval"][0] < compiled["interval"][0] < compiled["interval"][1] < engine["interval"][1]
+    assert {rows[label]["verdict"] for label in rows if label != "pytorch"} == {"faster"} and engine["ratio"] >= 2.5
 
 
 def test_what_lesson_09_says_of_its_record_is_what_the_record_says():
