@@ -48,7 +48,7 @@ def show(text: str) -> None:
 
     from IPython.display import display
 
-    style = "white-space: pre; overflow-x: auto; font-size: 75%; line-height: 1.4"
+    style = "white-space: pre; overflow-x: auto; font: 75%/1.4 var(--jp-code-font-family, monospace)"
     display({"text/plain": text, "text/html": f'<pre style="{style}">{escape(text)}</pre>'}, raw=True)
 
 
