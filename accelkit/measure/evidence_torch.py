@@ -11,11 +11,11 @@ from typing import Any
 from accelkit.errors import MeasureError
 from accelkit.measure import kernels
 from accelkit.measure.evidence import PRECISIONS, Evidence, weighed
+from accelkit.torchfiles.partition import ENGINE
 
 TYPES = {**PRECISIONS, "c10::Half": "fp16", "c10::BFloat16": "bf16", "signed char": "int8", "unsigned char": "int8"}
 """Names of element types in a profile of PyTorch."""
 MULTIPLIES = re.compile(r"conv|addmm|::mm|::bmm|linear|matmul|gemm|einsum", re.IGNORECASE)
-ENGINE = "tensorrt::execute_engine"
 TF32_SINCE = 8
 """Major compute capability of the first GPUs that have TF32."""
 
@@ -30,7 +30,7 @@ def from_pytorch(directory: Path) -> Evidence:
     kinds: Counter[str] = Counter()
     spent: Counter[str] = Counter()
     hows: set[str] = set()
-    for facts in found:
+    for facts in (one for one in found if one["operators"] or one["kernels"]):  # some instances were asked nothing
         on_gpu = facts["device"].startswith("cuda")
         where = "CUDA" if on_gpu else "CPU"
         listed = [one for one in facts["operators"] if one["type"] in TYPES]

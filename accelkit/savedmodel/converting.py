@@ -117,11 +117,16 @@ def served(directory: Path, name: str) -> reading.Signature:
 
 def inputs(signature: reading.Signature, batches: Sequence[int]) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield inputs of zeros for each batch, the largest first: the engine is built at the first of them."""
+    try:
+        dtypes = [np.dtype(port.kind.lower().replace("fp", "float")) for port in signature.inputs.values()]
+    except TypeError:
+        kinds = ", ".join(port.kind for port in signature.inputs.values())
+        raise ModelError(f"inputs of {kinds}: TensorRT takes numbers alone") from None
     for batch in sorted(set(batches), reverse=True):
         shapes = [(batch, *port.shape[1:]) for port in signature.inputs.values()]
         if any(size < 0 for shape in shapes for size in shape):
             raise ModelError("an input has free sizes beside the batch, for which no engine can be chosen")
-        yield tuple(np.zeros(shape, np.float32) for shape in shapes)
+        yield tuple(np.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes))
 
 
 def rename(directory: Path, name: str, wanted: reading.Signature) -> None:

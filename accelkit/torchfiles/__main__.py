@@ -52,6 +52,10 @@ def build(given: argparse.Namespace) -> dict[str, Any]:
     dims, profile = _numbers(given.dims, "x"), _numbers(given.profile, ":")
     if len(profile) != 3 or not 1 <= profile[0] <= profile[1] <= profile[2]:
         raise ConfigError(f"profile {given.profile}: give least, best and largest batch, such as 1:16:64")
+    if not dims and (given.tensorrt or given.form == "aoti"):
+        raise ConfigError("--dims is missing: give the input's sizes without the batch, such as 1x32x100")
+    if given.tensorrt and given.form == "state":
+        raise ConfigError("--form state holds weights, which TensorRT has no part in: leave out --tensorrt")
     make = partial(networks.restore, given.module, given.weights, detour=given.detour)
     facts: dict[str, Any] = {"torch": torch.__version__, "form": given.form, "precision": given.precision}
     if given.tensorrt:

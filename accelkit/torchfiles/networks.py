@@ -41,7 +41,7 @@ class Detour(nn.Module):
 
 
 def restore(module: str, weights: Path, precision: str = "fp32", detour: bool = False) -> nn.Module:
-    """Return the network that `restore` of a module makes from an .npz of its state dict; ModelError for other files.
+    """Return the network that `restore` of a module makes from an .npz of its state dict; ModelError where it makes none.
 
     Nothing is unpickled. `detour` puts an operator behind each pooling that TensorRT does not have.
     """
@@ -50,7 +50,11 @@ def restore(module: str, weights: Path, precision: str = "fp32", detour: bool = 
             state = {key: np.asarray(arrays[key]) for key in arrays.files}
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(f"{weights} holds no arrays of a state dict: {error}: write it with numpy.savez") from None
-    network: Any = importlib.import_module(module).restore(state)
+    try:
+        network: Any = importlib.import_module(module).restore(state)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ModelError(f"{module} makes no network of {weights}: {reason}") from None
     if detour:
         _detour(network)
     return (Half(network) if precision == "fp16" else network).eval()

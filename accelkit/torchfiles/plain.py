@@ -16,8 +16,11 @@ QUICK = {"aot_inductor.precompile_headers": False}
 
 
 def torchscript(network: nn.Module, out: Path) -> None:
-    """Write a network as TorchScript, compiled from its source, so that it holds no device and no batch."""
-    torch.jit.script(network).save(str(out))
+    """Write a network as TorchScript, compiled from its source, so that it holds no device and no batch; ModelError otherwise."""
+    try:
+        torch.jit.script(network).save(str(out))
+    except Exception as error:
+        raise ModelError(f"TorchScript cannot compile the network: {_reason(error)}") from None
 
 
 def exported(network: nn.Module, example: torch.Tensor, largest: int) -> Any:
@@ -32,8 +35,8 @@ def package(network: nn.Module, out: Path, dims: tuple[int, ...], largest: int, 
     """Compile a network for this machine's CPU or GPU and write the package; ModelError with PyTorch's own reason."""
     _recent()
     network = network.to(device)
-    program = exported(network, networks.sample(dims, min(2, largest), device), largest)
     try:
+        program = exported(network, networks.sample(dims, min(2, largest), device), largest)
         with torch.no_grad():
             torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=QUICK)
     except Exception as error:

@@ -1,8 +1,9 @@
 """Ways to run one network, in turns in one process without a server: `python -m accelkit.torchfiles.timing ORDER.json`.
 
 The order is {"module", "weights", "ways": {name: "eager", "compile" or a file of PyTorch}, "inputs": NPY of [N, ...],
-"batches": [...], "seconds", "repeats", "device"}. It prints one line of JSON: by batch and way the rates, inferences a second,
-one for each repeat, the seconds of the first call, and how far the outputs are from the first way's without TF32.
+"batches": [...], "seconds", "repeats", "device", and "engines": true where a file has TensorRT's}. It prints one line of
+JSON: by batch and way the rates, inferences a second, one for each repeat, the seconds of the first call, and how far the
+outputs are from the first way's without TF32.
 """
 
 from __future__ import annotations

@@ -162,6 +162,7 @@ def test_floats_on_a_gpu_are_tf32_where_it_may_be_used(tmp_path):
     half = [("sm80_xmma_fprop_implicit_gemm_f16f16_f16f16_f16_nhwc", 9.0), ("void vectorized_elementwise_kernel", 99.0)]
     seen = read(report(tmp_path / "c", "cuda:0", [CONV], half))
     assert seen.observed == "fp16" and "its kernels" in seen.how
+    assert read(report(tmp_path / "c", "cuda:0", [])) == seen, "an instance that no request reached says nothing"
     assert read(report(tmp_path / "d", "cpu", [CONV])).observed == "fp32"
 
 

@@ -68,6 +68,16 @@ def test_engines_are_built_from_the_largest_batch_down():
         list(converting.inputs(free, (1,)))
 
 
+def test_inputs_have_the_types_of_the_signature_and_words_have_none():
+    types = {"FP32": np.float32, "FP16": np.float16, "INT64": np.int64, "UINT8": np.uint8, "BOOL": np.bool_}
+    ports = {kind: reading.Port(f"{kind}:0", kind, (-1, 3)) for kind in types}
+    (arrays,) = converting.inputs(reading.Signature(ports, {}), (2,))
+    assert [(array.dtype, array.shape) for array in arrays] == [(np.dtype(kind), (2, 3)) for kind in types.values()]
+    words = reading.Signature({"text": reading.Port("text:0", "STRING", (-1, 1))}, {})
+    with pytest.raises(ModelError, match="inputs of STRING: TensorRT takes numbers alone"):
+        list(converting.inputs(words, (1,)))
+
+
 def test_names_that_the_converter_changed_are_told_again():
     assert converting.renamed(["input_1"], ["input.1"]) == {"input_1": "input.1"}
     assert converting.renamed(["a_b", "output_0"], ["a.b", "logits"]) == {"a_b": "a.b", "output_0": "logits"}
@@ -225,7 +235,7 @@ def test_what_a_conversion_lacks(monkeypatch, linked, enabled, loaded, gpus, sai
     assert "\n" not in str(refused.value)
 
 
-def test_inputs_are_floats():
+def test_inputs_of_floats_are_made_when_they_are_asked_for():
     signature = reading.Signature({"x": reading.Port("x:0", "FP32", (-1, 4))}, {})
     ((array,),) = converting.inputs(signature, (2,))
     assert array.dtype == np.float32 and inspect.isgenerator(converting.inputs(signature, (2,)))
