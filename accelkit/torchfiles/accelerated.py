@@ -112,8 +112,8 @@ def _script(
         raise ModelError(f"the TorchScript front end writes TorchScript, not {form}: use Torch-TensorRT 2.11 or newer")
     # This front end casts by itself, so that the module stays FP32 and only the engines compute in FP16.
     scripted = torch.jit.script(make("fp32").cuda())
-    # Freezing folds the batch normalization's settings, as the front end does before it counts.
-    before = partition.of_script(torch.jit.freeze(scripted))
+    # Frozen, as the front end freezes it: with its numerics optimized the batch normalizations would be gone from the count.
+    before = partition.of_script(torch.jit.freeze(scripted, optimize_numerics=False))
     made = trt.compile(scripted, inputs=given, **script_keywords(precision, settings))
     parts = partition.report(before, partition.of_script(made))
     _note(made, out, parts)

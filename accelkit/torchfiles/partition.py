@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 ENGINE = "tensorrt::execute_engine"
+CONVOLUTIONS = ("aten::conv1d", "aten::conv2d", "aten::conv3d")
+"""What Torch-TensorRT's TorchScript front end rewrites to aten::_convolution before it cuts the graph."""
 
 
 def of_script(module: Any) -> Counter[str]:
@@ -23,12 +25,12 @@ def _kinds(block: Any) -> Iterator[str]:
     for node in block.nodes():
         tensors = any(value.type().kind() in ("TensorType", "ListType") for value in node.outputs())
         if not node.kind().startswith("prim::") and tensors:
-            yield node.kind()
+            yield "aten::_convolution" if node.kind() in CONVOLUTIONS else node.kind()
 
 
 def of_program(program: Any) -> Counter[str]:
-    """Return how often each operator stands in a program of torch.export."""
-    return Counter(_called(program.graph))
+    """Return how often each operator stands in a program of torch.export, by the core operators that its compilers see."""
+    return Counter(_called(program.run_decompositions().graph))
 
 
 def of_compiled(module: Any) -> Counter[str]:

@@ -119,6 +119,8 @@ def made_up(monkeypatch):
         return calls
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.zeros(1, dtype=torch.uint8))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state: None)
     monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
     real = networks.sample
     monkeypatch.setattr(networks, "sample", lambda dims, batch, device: real(dims, batch, "cpu"))

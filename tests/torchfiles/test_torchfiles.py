@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -100,7 +101,11 @@ def test_the_command_prints_one_line_of_json(weights, tmp_path):
         (["--profile", "9:8:7"], ConfigError, "profile 9:8:7: give least, best and largest batch"),
         (["--dims", "axb"], ConfigError, "axb: numbers with x between them"),
         (["--precision", "int8"], ConfigError, "invalid choice"),
-        (["--tensorrt"], ModelError, "Torch-TensorRT"),
+        (["--tensorrt", "--dims", "1x32x100"], ModelError, "Torch-TensorRT"),
+        (["--tensorrt"], ConfigError, "--dims is missing: give the input's sizes"),
+        (["--form", "aoti"], ConfigError, "--dims is missing: give the input's sizes"),
+        (["--form", "aoti", "--dims", "3x32x100"], ModelError, "AOTInductor cannot compile the network: "),
+        (["--tensorrt", "--form", "state", "--dims", "1x32x100"], ConfigError, "leave out --tensorrt"),
     ],
 )
 def test_bad_input_is_one_line(weights, tmp_path, words, error, said):
@@ -109,19 +114,46 @@ def test_bad_input_is_one_line(weights, tmp_path, words, error, said):
     assert "\n" not in str(refused.value) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("no.such.module", "no.such.module makes no network of .*: ModuleNotFoundError: No module named 'no'"),
+        ("accelkit.models", "accelkit.models makes no network of .*: AttributeError: .*has no attribute 'restore'"),
+        (MODULE, f"{MODULE} makes no network of .*: KeyError"),
+    ],
+)
+def test_a_module_that_makes_no_network_of_the_weights_is_one_line(tmp_path, capsys, module, said):
+    weights = tmp_path / "of another.npz"
+    np.savez(weights, nothing=np.zeros(1))
+    assert command.main([module, str(weights), str(tmp_path / "model.pt")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error) and error.count("\n") == 1
+
+
+def test_a_network_that_torchscript_cannot_compile_is_one_line(tmp_path):
+    class Odd(torch.nn.Module):
+        def forward(self, x):
+            return sorted(x, key=lambda y: y.sum())
+
+    with pytest.raises(ModelError, match="^TorchScript cannot compile the network: ") as refused:
+        plain.torchscript(Odd(), tmp_path / "model.pt")
+    assert "\n" not in str(refused.value)
+
+
 def test_operators_are_counted_in_each_kind_of_graph(weights):
     network = networks.restore(MODULE, weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        script = partition.of_script(torch.jit.freeze(torch.jit.script(network)))
+        script = partition.of_script(torch.jit.freeze(torch.jit.script(network), optimize_numerics=False))
         program = partition.of_program(plain.exported(network, torch.zeros(2, 1, 32, 100), 8))
-    assert script["aten::conv2d"] + script["aten::_convolution"] == 32 and script["aten::max_pool2d"] == 3
-    assert program["aten::conv2d"] == 32 and program["aten::max_pool2d"] == 3 and program["aten::linear"] == 1
+    assert script["aten::_convolution"] == script["aten::batch_norm"] == 32 and script["aten::max_pool2d"] == 3
+    assert program["aten::convolution"] == program["aten::_native_batch_norm_legit_no_training"] == 32
+    assert program["aten::max_pool2d_with_indices"] == 3 and program["aten::bmm"] == 1
     assert not [kind for kind in script if kind.startswith("prim::")]
 
 
 def test_what_is_in_an_engine_is_what_is_no_longer_outside():
-    before = Counter({"aten::conv2d": 32, "aten::relu": 29, "aten::copysign": 3})
+    before = Counter({"aten::_convolution": 32, "aten::relu": 29, "aten::copysign": 3})
     after = Counter({partition.ENGINE: 4, "aten::copysign": 3, "aten::to": 2})
     found = partition.report(before, after)
     assert found == {"engines": 4, "operators": 64, "inside": 61, "outside": {"aten::copysign": 3, "aten::to": 2}}
