@@ -2,7 +2,7 @@
 
 Each step is one interleaved run of those of its paths that are here and becomes notebooks/recorded/NAME_STEP.json with the raw
 exports beside it; tests/test_recorded.py computes its rows anew. The steps batch* hold ONNX Runtime's and TensorRT's paths
-against the CUDA provider's default (TF32 allowed), the steps torch* PyTorch's against eager PyTorch. Some paths are measured
+against the CUDA provider's default (TF32 allowed), the steps torch* PyTorch's against TorchScript. Some paths are measured
 without a server too, in the same run. `--awake` keeps the cores of a virtual machine awake while they are measured
 (tests/gpu/awake.py) and is written into every row.
 
@@ -63,7 +63,7 @@ class Step:
 PROVIDERS = (("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt"), "onnxruntime-cuda:tf32")
 PYTORCH = (("pytorch", "pytorch-aoti", "torch-tensorrt:tf32", "torch-tensorrt:fp16"), "pytorch:fp32")
 CALLED = ("pytorch", "pytorch-aoti", "torch-tensorrt")
-"""Eager, compiled and with TensorRT: also as PyTorch's users call a model, without a server."""
+"""TorchScript, compiled and with TensorRT: also as PyTorch's users call a model, without a server."""
 
 STEPS = {
     "batch16": Step(*PROVIDERS, Load(16, 2), 5, ("onnxruntime-cuda", "tensorrt")),

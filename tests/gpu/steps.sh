@@ -2,7 +2,7 @@
 # steps.sh NAME OUT STEP...: run steps of the recording one after another, each with its log, and keep what it made at once, as
 # OUT/STEP.log and OUT/STEP.tar.gz, so that a machine that is lost takes one step with it and no more. NAME is the records' (h200).
 #   batch16, batch1, ...   that step of tests/gpu/record.py, ONNX Runtime's and TensorRT's paths
-#   torch16, torch256      the same of PyTorch's paths alone, against eager PyTorch; TensorRT in its TF32 and in FP16
+#   torch16, torch256      the same of PyTorch's paths alone, against TorchScript; TensorRT in its TF32 and in FP16
 #   lesson07, ...          that lesson, executed and recorded
 #   refusals, paths        tests/gpu/test_gpu_STEP.py
 # A lesson that fails leaves its notebook as far as it came, and what its cells measured.
