@@ -48,7 +48,7 @@ def restore(module: str, weights: Path, precision: str = "fp32", detour: bool = 
     try:
         with np.load(weights, allow_pickle=False) as arrays:
             state = {key: np.asarray(arrays[key]) for key in arrays.files}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:  # a single array is none of them
         raise ModelError(f"{weights} holds no arrays of a state dict: {error}: write it with numpy.savez") from None
     try:
         network: Any = importlib.import_module(module).restore(state)

@@ -34,9 +34,8 @@ def exported(network: nn.Module, example: torch.Tensor, largest: int) -> Any:
 def package(network: nn.Module, out: Path, dims: tuple[int, ...], largest: int, device: str) -> None:
     """Compile a network for this machine's CPU or GPU and write the package; ModelError with PyTorch's own reason."""
     _recent()
-    network = network.to(device)
     try:
-        program = exported(network, networks.sample(dims, min(2, largest), device), largest)
+        program = exported(network.to(device), networks.sample(dims, min(2, largest), device), largest)
         with torch.no_grad():
             torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=QUICK)
     except Exception as error:

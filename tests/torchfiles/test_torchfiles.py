@@ -130,6 +130,17 @@ def test_a_module_that_makes_no_network_of_the_weights_is_one_line(tmp_path, cap
     assert re.search(said, error) and error.count("\n") == 1
 
 
+def test_a_single_array_and_a_device_that_is_not_there_are_one_line(weights, tmp_path, capsys):
+    np.save(tmp_path / "one.npy", np.zeros(1))
+    assert command.main([MODULE, str(tmp_path / "one.npy"), str(tmp_path / "model.pt")]) == 2
+    assert "holds no arrays of a state dict" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        words = [MODULE, str(weights), str(tmp_path / "model.pt2"), "--form", "aoti", "--dims", "1x32x100"]
+        assert command.main([*words, "--device", "cuda"]) == 2
+        error = capsys.readouterr().err
+        assert "AOTInductor cannot compile the network: " in error and error.count("\n") == 1
+
+
 def test_a_network_that_torchscript_cannot_compile_is_one_line(tmp_path):
     class Odd(torch.nn.Module):
         def forward(self, x):
