@@ -141,7 +141,7 @@ class Server(AbstractContextManager["Server"]):
         return self._talk().get(f"/v2/models/{model}/config")
 
     def statistics(self, model: str) -> dict[str, Any]:
-        """The server's statistics of the model: counts, and nanoseconds by stage since it was loaded."""
+        """Counts and nanoseconds by stage since the model was loaded; an answer may be there milliseconds before it counts."""
         return self._talk().get(f"/v2/models/{model}/stats")["model_stats"][0]
 
     def ready(self, model: str | None = None) -> bool:

@@ -53,7 +53,7 @@ def test_infers_and_counts(server):
     image = small.image(5)
     np.testing.assert_array_equal(server.infer("identity", {"input.1": image})["out"], image)
     assert server.infer("tiny", {"input.1": image}, ["out"])["out"].shape == (5, 10)
-    assert server.statistics("identity")["inference_count"] == before + 5
+    assert small.counted(server, "identity", before + 5)
     assert server.config("identity")["max_batch_size"] == 16
 
 
@@ -305,9 +305,7 @@ def test_ten_servers_at_once_do_not_disturb_one_another(repository):
             assert all(np.array_equal(answer, answers[0]) for answer in answers)
             servers[3].stop()
             assert all(server.ready("tiny") for server in servers if server is not servers[3])
-            assert all(
-                server.statistics("tiny")["inference_count"] == 2 for server in servers if server is not servers[3]
-            )
+            assert all(small.counted(server, "tiny", 2) for server in servers if server is not servers[3])
     finally:
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(Server.stop, servers))
