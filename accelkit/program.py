@@ -40,7 +40,7 @@ def run(answer: Callable[[list[str]], dict[str, Any] | str], arguments: list[str
     try:
         found = answer(arguments)
         print(found if isinstance(found, str) else json.dumps(found))
-    except AccelkitError as error:
+    except (AccelkitError, OSError) as error:
         print(f"{PREFIX}{' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+        return AccelkitError.exit_code
     return 0

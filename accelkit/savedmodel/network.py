@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from accelkit.errors import ModelError
+from accelkit.errors import ConfigError, ModelError
 from accelkit.models.text_recognition.layout import Block, Conv, Pool, steps
 from accelkit.savedmodel import api, reading
 
@@ -65,8 +65,10 @@ def _name(key: str) -> str:
 def write(weights: Path, target: Path, source: str, result: str, keras: Path | None = None) -> dict[str, Any]:
     """Write the SavedModel of an .npz of weights, its signature from `source` to `result`, its batch free; return its facts.
 
-    `keras` also takes the model in Keras' own format. ModelError for an .npz of something else.
+    `keras` also takes the model in Keras' own format. ModelError for an .npz of something else, or a target that takes nothing.
     """
+    if keras is not None and keras.suffix != ".keras":
+        raise ConfigError(f"{keras}: a file of Keras' own format ends in .keras")
     tf = api.load()
     started = time.perf_counter()
     try:
@@ -86,8 +88,12 @@ def write(weights: Path, target: Path, source: str, result: str, keras: Path | N
     def serve(pictures: Any) -> dict[str, Any]:
         return {result: made(pictures, training=False)}
 
-    tf.saved_model.save(module, str(target), signatures={reading.DEFAULT: serve})
+    try:
+        tf.saved_model.save(module, str(target), signatures={reading.DEFAULT: serve})
+    except tf.errors.OpError as error:
+        raise ModelError(f"{target}: no SavedModel can be written there: {error.message}") from None
     if keras is not None:
+        keras.parent.mkdir(parents=True, exist_ok=True)
         made.save(keras)
     return {
         "tensorflow": tf.__version__,

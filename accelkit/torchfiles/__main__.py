@@ -56,6 +56,7 @@ def build(given: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("--dims is missing: give the input's sizes without the batch, such as 1x32x100")
     if given.tensorrt and given.form == "state":
         raise ConfigError("--form state holds weights, which TensorRT has no part in: leave out --tensorrt")
+    _writable(given.out)
     make = partial(networks.restore, given.module, given.weights, detour=given.detour)
     facts: dict[str, Any] = {"torch": torch.__version__, "form": given.form, "precision": given.precision}
     if given.tensorrt:
@@ -73,6 +74,18 @@ def build(given: argparse.Namespace) -> dict[str, Any]:
     else:
         plain.package(make(given.precision), given.out, dims, profile[2], given.device)
     return {**facts, "seconds": round(time.perf_counter() - started, 3), "bytes": given.out.stat().st_size}
+
+
+def _writable(out: Path) -> None:
+    """Make the folder of a file; ConfigError, before the work, where none can be written."""
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder: name the file that is to be written")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            return
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written there: {error.strerror}: name another file") from None
 
 
 def _numbers(text: str, between: str) -> tuple[int, ...]:

@@ -99,6 +99,24 @@ def test_keras_loads_the_model_in_its_own_format(model, tmp_path):
     assert said["parameters"] == loaded.count_params() > 2_700_000
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["{}/weights.npz"], "weights.npz: no SavedModel can be written there: "),
+        (["{}/saved", "--keras", "{}/model.pt"], "model.pt: a file of Keras' own format ends in .keras"),
+        (["{}/saved", "--keras", "{}/weights.npz/model.keras"], "File exists: .*weights.npz"),
+    ],
+)
+def test_a_place_that_takes_nothing_is_one_line(model, tmp_path, words, error):
+    if PLAIN.unavailable(machine.probe()):
+        pytest.skip("TensorFlow is not installed")
+    np.savez(tmp_path / "weights.npz", shape=np.array([1, 32, 100]), **model.folded())
+    with pytest.raises(ModelError, match=error) as refused:
+        told = [word.format(tmp_path) for word in ["{}/weights.npz", *words]]
+        interpreters.run(PLAIN.BACKEND, "accelkit.savedmodel", ["write", *told])
+    assert "\n" not in str(refused.value)
+
+
 def test_weights_of_something_else_are_one_line(tmp_path):
     if PLAIN.unavailable(machine.probe()):
         pytest.skip("TensorFlow is not installed")

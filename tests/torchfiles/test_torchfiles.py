@@ -141,6 +141,22 @@ def test_a_single_array_and_a_device_that_is_not_there_are_one_line(weights, tmp
         assert "AOTInductor cannot compile the network: " in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["torchscript", "state"])
+def test_the_folder_of_a_file_is_made_and_a_place_that_takes_none_is_one_line(weights, tmp_path, capsys, form):
+    words = ["--form", form]
+    assert command.main([MODULE, str(weights), str(tmp_path / "new/one/file"), *words]) == 0
+    assert (tmp_path / "new/one/file").stat().st_size > 10_000_000 and capsys.readouterr().err == ""
+    places = {
+        weights / "below": "cannot be written there: ",
+        Path("/proc/file"): "No such file",
+        tmp_path: "is a folder",
+    }
+    for place, said in places.items():
+        assert command.main([MODULE, str(weights), str(place), *words]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"accelkit: error: {place}: ") and said in error and error.count("\n") == 1
+
+
 def test_a_network_that_torchscript_cannot_compile_is_one_line(tmp_path):
     class Odd(torch.nn.Module):
         def forward(self, x):
