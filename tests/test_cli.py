@@ -259,7 +259,10 @@ def test_serve_prints_its_urls_and_stops_cleanly(tmp_path: Path, number: signal.
         with urllib.request.urlopen(f"{url}/v2/health/ready") as answer:
             assert answer.status == 200
         process.send_signal(number)
-        assert process.wait(timeout=30) == 0
+        try:
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
         assert process.stdout.read().strip() == "stopped"
         assert process.stderr.read() == ""
     with pytest.raises(OSError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,9 +27,9 @@ def serve(
 
     What the linter warns of in every era is printed first.
     """
-    stop = threading.Event()
+    asked, tell = os.pipe()  # no Event: a signal that comes while its lock is held waits for that lock without end
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: os.write(tell, b"!"))
     with Server(repository, mode=mode, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port) as server:
         for file in sorted(repository.glob(f"*/{repositories.FILE}")):
             if server.ready(file.parent.name):
@@ -41,7 +42,7 @@ def serve(
         echo(f"  metrics  http://{server.metrics}/metrics")
         echo(f"  log      {server.log}")
         echo("Ctrl-C stops it.")
-        while not stop.wait(1.0):
+        while not select.select([asked], [], [], 1.0)[0]:
             if not server.ready():
                 tail = server.log_tail()
                 raise ServerError(f"the server of {repository} died; its log ends: {tail.rpartition(chr(10))[2]}", tail)
