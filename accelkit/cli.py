@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accelkit.errors import AccelkitError, ConfigError
-from accelkit.program import PREFIX
+from accelkit.program import PREFIX, reason
 
 if TYPE_CHECKING:
     from accelkit.models import Model
@@ -454,13 +454,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("accelkit: interrupted", err=True)
         sys.exit(130)
-    except AccelkitError as error:
-        click.echo(f"{PREFIX}{error}", err=True)
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{PREFIX}{where}{error.strerror or error}", err=True)
-        sys.exit(2)
+    except (AccelkitError, OSError) as error:
+        click.echo(f"{PREFIX}{reason(error)}", err=True)
+        sys.exit(AccelkitError.exit_code)

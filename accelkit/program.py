@@ -1,4 +1,4 @@
-"""What the kit's programs share that another interpreter runs: one line of JSON, or one line of error and exit code 2."""
+"""What the kit's programs share, most of them run by another interpreter: one line of JSON, or one line of error and exit code 2."""
 
 from __future__ import annotations
 
@@ -35,12 +35,19 @@ class Parser(argparse.ArgumentParser):
         return Path(text)
 
 
+def reason(error: Exception) -> str:
+    """What a user is told of an error; of one of the file system that is the file and what is wrong with it."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+
+
 def run(answer: Callable[[list[str]], dict[str, Any] | str], arguments: list[str]) -> int:
     """Print what `answer` makes of the arguments, a text as it is, or the reason for nothing; return the exit code."""
     try:
         found = answer(arguments)
         print(found if isinstance(found, str) else json.dumps(found))
     except (AccelkitError, OSError) as error:
-        print(f"{PREFIX}{' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PREFIX}{' '.join(reason(error).split())}", file=sys.stderr)
         return AccelkitError.exit_code
     return 0

@@ -229,7 +229,7 @@ def test_weights_come_out_of_an_onnx_file(tmp_path, capsys):
     file = tmp_path / "tiny.onnx"
     file.write_bytes(small.tiny().SerializeToString())
     code, _, errors = run(capsys, "weights", file, tmp_path)
-    assert code == 2 and errors == [f"accelkit: error: [Errno 21] Is a directory: '{tmp_path}'"]
+    assert code == 2 and errors == [f"accelkit: error: {tmp_path}: Is a directory"]
     code, said, _ = run(capsys, "weights", file, tmp_path / "w.npz")
     assert code == 0 and said["count"] == len(np.load(tmp_path / "w.npz").files) == 5
     file.write_bytes(b"\xff\xff")
